@@ -1,0 +1,1 @@
+"""dataset → trained checkpoint: the torch side of Attendant."""

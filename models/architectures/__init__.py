@@ -1,0 +1,1 @@
+"""Architectures, one file each: Config, PRESETS, build, loss, graphs, TOLERANCE, RECIPES."""

@@ -1,0 +1,185 @@
+"""source token ids → target token ids: the encoder-decoder Transformer, for translation.
+
+Source: Vaswani et al. 2017, "Attention Is All You Need", with pre-norm blocks, a deep encoder and
+a shallow decoder (Kasai et al. 2021, "Deep Encoder, Shallow Decoder": the decoder runs once per
+token, the encoder once per sentence). One embedding serves source, target and output.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.layers import (
+    DecoderLayer,
+    EncoderLayer,
+    Memory,
+    keep_mask,
+    sinusoidal_positions,
+)
+from models.recipe import Recipe
+
+PAD = 0
+IGNORE = -100
+LABEL_SMOOTHING = 0.1
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the model; `max_len` bounds source and target in tokens."""
+
+    vocab: int
+    width: int
+    heads: int
+    hidden: int
+    encoder_layers: int
+    decoder_layers: int
+    max_len: int = 256
+    dropout: float = 0.1
+
+
+PRESETS = {
+    "testing": Config(
+        vocab=64,
+        width=32,
+        heads=2,
+        hidden=64,
+        encoder_layers=2,
+        decoder_layers=2,
+        max_len=32,
+        dropout=0.0,
+    ),
+    "base": Config(
+        vocab=8_000,
+        width=256,
+        heads=4,
+        hidden=1_024,
+        encoder_layers=5,
+        decoder_layers=2,
+    ),
+}
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder over one shared vocabulary."""
+
+    positions: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        sizes = (config.width, config.heads, config.hidden, config.dropout)
+        self.embedding = nn.Embedding(config.vocab, config.width)
+        self.encoder = nn.ModuleList(
+            EncoderLayer(*sizes) for _ in range(config.encoder_layers)
+        )
+        self.encoder_norm = nn.LayerNorm(config.width)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(*sizes) for _ in range(config.decoder_layers)
+        )
+        self.decoder_norm = nn.LayerNorm(config.width)
+        positions = sinusoidal_positions(config.max_len, config.width)
+        self.register_buffer("positions", positions, persistent=False)
+        nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+
+    def embed(
+        self, tokens: Int[Tensor, "batch len"], positions: Float[Tensor, "#batch len width"]
+    ) -> Float[Tensor, "batch len width"]:
+        return self.embedding(tokens) * math.sqrt(self.config.width) + positions
+
+    def encode(
+        self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, " batch"]
+    ) -> list[Memory]:
+        """Source tokens → the cross-attention keys and values of every decoder layer."""
+        mask = keep_mask(lengths, source.shape[1])
+        x = self.embed(source, self.positions[None, : source.shape[1]])
+        for layer in self.encoder:
+            x = layer(x, mask=mask)
+        x = self.encoder_norm(x)
+        return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[union-attr,operator]
+
+    def project(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len vocab"]:
+        return functional.linear(self.decoder_norm(x), self.embedding.weight)
+
+    def forward(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        source_lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch tgt_len vocab"]:
+        """Teacher-forced logits: position t sees target tokens 0..t."""
+        mask = keep_mask(source_lengths, source.shape[1])
+        memories = self.encode(source, source_lengths)
+        x = self.embed(target, self.positions[None, : target.shape[1]])
+        for layer, memory in zip(self.decoder, memories, strict=True):
+            x = layer(x, memory=memory, memory_mask=mask)
+        return self.project(x)
+
+    def step(
+        self,
+        tokens: Int[Tensor, "batch 1"],
+        past_lengths: Int[Tensor, " batch"],
+        memory_mask: Bool[Tensor, "batch 1 1 src_len"],
+        memories: Sequence[Memory],
+        caches: Sequence[Memory],
+    ) -> tuple[Float[Tensor, "batch vocab"], list[Memory]]:
+        """One decoding step; the rows may have pasts of different lengths."""
+        x = self.embed(tokens, self.positions[past_lengths][:, None])
+        presents = []
+        for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
+            x, present = layer.step(  # type: ignore[operator,union-attr]
+                x,
+                cache=cache,
+                past_lengths=past_lengths,
+                memory=memory,
+                memory_mask=memory_mask,
+            )
+            presents.append(present)
+        return self.project(x)[:, 0], presents
+
+
+def build(config: Config) -> Transformer:
+    return Transformer(config)
+
+
+def loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Cross entropy of the next token with label smoothing (Vaswani et al. 2017, 5.4)."""
+    logits = model(batch["source"], batch["source_lengths"], batch["target"])
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(),
+        batch["labels"].flatten(),
+        ignore_index=IGNORE,
+        label_smoothing=LABEL_SMOOTHING,
+    )
+
+
+def score(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
+    """Sums over a dev batch: `count` target tokens, their `loss` (no smoothing), `correct` ones."""
+    logits = model(batch["source"], batch["source_lengths"], batch["target"])
+    labels = batch["labels"]
+    total = functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    kept = labels != IGNORE
+    correct = ((logits.argmax(-1) == labels) & kept).sum()
+    return {"count": int(kept.sum()), "loss": float(total), "correct": int(correct)}
+
+
+RECIPES = {
+    "translation": Recipe(
+        preset="base",
+        dataset="tatoeba",
+        data={"batch_tokens": 6_144, "vocab": 8_000},
+        steps=4_000,
+        learning_rate=2e-3,
+        warmup_steps=200,
+        evaluate_every_steps=250,
+    ),
+}
+graphs = None
+TOLERANCE = 1e-4
+EXPECTED_FUSIONS = {}

@@ -1,0 +1,164 @@
+"""recipe → run folder: checkpoint.pt, metrics.csv, metrics.png; interrupted runs resume exactly."""
+
+import csv
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from models import checkpoint
+from models.catalogue import Architecture, dataset_loader
+from models.datasets import Batch, Dataset
+from models.plot import plot_metrics
+from models.recipe import Recipe
+
+CHECKPOINT_EVERY_S = 240.0
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, a plateau, then a linear fall to zero over the last `decay_share`."""
+    warm = min(1.0, (step + 1) / recipe.warmup_steps)
+    left = (recipe.steps - step) / max(1.0, recipe.steps * recipe.decay_share)
+    return recipe.learning_rate * min(warm, left, 1.0)
+
+
+def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices (Jordan et al. 2024), AdamW for everything else."""
+    matrices, rest = [], []
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            hidden = parameter.ndim == 2 and isinstance(module, nn.Linear)
+            (matrices if hidden else rest).append(parameter)
+    return [
+        torch.optim.Muon(
+            matrices,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(
+            rest, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        ),
+    ]
+
+
+@contextmanager
+def precision(recipe: Recipe) -> Iterator[None]:
+    """bfloat16 products, and attention as plain matrix products.
+
+    On a CPU the fused attention's backward took half of a step at the short lengths trained here.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16), sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def evaluate(
+    architecture: Architecture, model: nn.Module, dataset: Dataset, recipe: Recipe
+) -> dict[str, float]:
+    """Dev loss and accuracy: the architecture's sums over all batches, divided by the count."""
+    sums: dict[str, float] = {}
+    model.eval()
+    with torch.no_grad(), precision(recipe):
+        for step in range(len(dataset)):
+            for name, value in architecture.score(model, dataset.batch(step)).items():
+                sums[name] = sums.get(name, 0.0) + value
+    model.train()
+    return {
+        "dev_loss": sums["loss"] / sums["count"],
+        "dev_accuracy": sums["correct"] / sums["count"],
+    }
+
+
+def prefetched(dataset: Dataset, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+    """Batches start..stop-1, each prepared while the one before it is trained on."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(dataset.batch, start)
+        for step in range(start, stop):
+            batch = waiting.result()
+            if step + 1 < stop:
+                waiting = pool.submit(dataset.batch, step + 1)
+            yield step, batch
+
+
+def train(
+    architecture: Architecture,
+    recipe: Recipe,
+    *,
+    data_dir: Path,
+    run_dir: Path,
+    resume: bool = False,
+    compiled: bool = False,
+    stop_after_steps: int | None = None,
+) -> dict[str, float]:
+    """Train to the end of the recipe (or `stop_after_steps`) and return the last metrics."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    load = dataset_loader(recipe.dataset)
+    data, dev = (
+        load(data_dir, split, run_dir=run_dir, seed=recipe.seed, options=recipe.data)
+        for split in ("train", "dev")
+    )
+    torch.manual_seed(recipe.seed)
+    config = architecture.presets[recipe.preset]
+    model = architecture.build(config)
+    steppers = optimizers(model, recipe)
+    start = checkpoint.restore(run_dir, model, steppers) if resume else 0
+    loss_of = torch.compile(architecture.loss, dynamic=True) if compiled else architecture.loss
+    stop = min(recipe.steps, start + (stop_after_steps or recipe.steps))
+    metrics: dict[str, float] = {}
+    losses: list[float] = []
+    saved_s = time.monotonic()
+
+    def save(step: int) -> None:
+        checkpoint.save(run_dir, architecture, recipe, model, steppers, step=step)
+
+    with (run_dir / "metrics.csv").open("a" if resume else "w", newline="") as file, _bar() as bar:
+        rows = csv.writer(file)
+        if not resume:
+            rows.writerow(["step", "learning_rate", "train_loss", "dev_loss", "dev_accuracy"])
+        task = bar.add_task(run_dir.name, total=recipe.steps, completed=start, note="")
+        for step, batch in prefetched(data, start, stop):
+            # Dropout follows from (seed, step) too, so a resumed run repeats it.
+            torch.manual_seed(recipe.seed * 1_000_003 + step)
+            rate = learning_rate(recipe, step)
+            with precision(recipe):
+                loss = loss_of(model, batch)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for stepper in steppers:
+                for group in stepper.param_groups:
+                    group["lr"] = rate
+                stepper.step()
+                stepper.zero_grad()
+            losses.append(loss.item())
+            done = step + 1
+            if done % recipe.evaluate_every_steps == 0 or done == stop:
+                metrics = {"train_loss": sum(losses) / len(losses)}
+                metrics |= evaluate(architecture, model, dev, recipe)
+                rows.writerow([done, f"{rate:.3g}", *(f"{value:.4f}" for value in metrics.values())])
+                file.flush()
+                losses = []
+            if time.monotonic() - saved_s > CHECKPOINT_EVERY_S or done == stop:
+                save(done)
+                saved_s = time.monotonic()
+            note = f"loss {loss.item():.3f} dev {metrics.get('dev_accuracy', 0):.4f}"
+            bar.update(task, completed=done, note=note)
+    plot_metrics(run_dir / "metrics.csv", run_dir / "metrics.png")
+    return metrics
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        speed_estimate_period=600,
+        refresh_per_second=1,
+    )

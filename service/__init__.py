@@ -1,0 +1,1 @@
+"""request → response: the serving side of Attendant. Imports neither torch nor onnx."""

@@ -1,0 +1,70 @@
+"""graph inputs and outputs → declared once: names, dtypes and axes that export and service share.
+
+A name that ends in `_*` stands for one tensor per decoder layer: `past_key_*` is `past_key_0`,
+`past_key_1`, and so on.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A dtype as numpy names it, and one entry per axis: a name if it varies, a size if fixed.
+
+    `None` is a size that belongs to the model and not to the task, such as the number of heads.
+    """
+
+    dtype: str
+    axes: tuple[str | int | None, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The inputs and outputs of one graph of a task."""
+
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+
+
+class Node(Protocol):
+    """What ONNX Runtime tells of one input or output."""
+
+    name: str
+    type: str
+    shape: list[str | int]
+
+
+ORT_TYPES = {"int64": "tensor(int64)", "int32": "tensor(int32)", "float32": "tensor(float)"}
+
+
+def spec_of(name: str, specs: Mapping[str, Tensor]) -> Tensor | None:
+    """The declaration of a tensor, with `past_key_3` found under `past_key_*`."""
+    stem, _, number = name.rpartition("_")
+    return specs.get(f"{stem}_*" if number.isdigit() else name)
+
+
+def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list[str]:
+    found, faults = set(), []
+    for node in nodes:
+        spec = spec_of(node.name, specs)
+        if spec is None:
+            faults.append(f"{node.name} is not in the contract")
+            continue
+        stem, _, number = node.name.rpartition("_")
+        found.add(f"{stem}_*" if number.isdigit() else node.name)
+        if node.type != ORT_TYPES[spec.dtype]:
+            faults.append(f"{node.name} is {node.type}, not {spec.dtype}")
+        axes = [
+            isinstance(size, int) if axis is None else size == axis
+            for size, axis in zip(node.shape, spec.axes, strict=False)
+        ]
+        if len(node.shape) != len(spec.axes) or not all(axes):
+            faults.append(f"{node.name} has axes {node.shape}, not {list(spec.axes)}")
+    return faults + [f"{name} is missing" for name in specs if name not in found]
+
+
+def violations(contract: Graph, inputs: Iterable[Node], outputs: Iterable[Node]) -> list[str]:
+    """Everything in which a graph differs from its contract; empty when it fits."""
+    return _side_violations(inputs, contract.inputs) + _side_violations(outputs, contract.outputs)

@@ -1,0 +1,77 @@
+"""what went wrong → one problem with an HTTP status, a gRPC code, the field and the limit."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import grpc
+
+
+@dataclass
+class Problem(Exception):
+    """A refusal that the client can act on. Both doors show `detail` and `field` unchanged."""
+
+    detail: str
+    field: str | None = None
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = grpc.StatusCode.INTERNAL
+    title = "internal error"
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.detail}" if self.field else self.detail
+
+
+class InvalidInput(Problem):
+    """The request is well-formed, but a field has a value that cannot be served."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    title = "invalid input"
+
+
+class MalformedRequest(Problem):
+    """The body cannot be parsed."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    title = "malformed request"
+
+
+class TooLarge(Problem):
+    """The body or one of its parts is over a limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    title = "too large"
+
+
+class UnsupportedMedia(Problem):
+    """The content type, or what the bytes turn out to be, is not accepted."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    title = "unsupported media type"
+
+
+class Overloaded(Problem):
+    """The queue is full; the same request may succeed later."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    title = "overloaded"
+
+
+class Unavailable(Problem):
+    """The model of this task is not loaded, or the service is shutting down."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = grpc.StatusCode.UNAVAILABLE
+    title = "unavailable"
+
+
+class DeadlineExceeded(Problem):
+    """The answer would come later than the client or the server allows."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    title = "deadline exceeded"

@@ -1,0 +1,55 @@
+"""model folder → ONNX Runtime sessions: graphs without weights, bound to one weights file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """Initializers by name; those stored in float16 are widened to float32, as the graphs want."""
+    return {
+        name: array.astype(np.float32) if array.dtype == np.float16 else array
+        for name, array in load_file(path).items()
+    }
+
+
+def open_session(graph: Path, weights: Arrays, *, threads: int) -> ort.InferenceSession:
+    """A CPU session of a graph whose large initializers are in `weights`.
+
+    `threads` is the number of cores one run may use.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    names = list(weights)
+    options.add_external_initializers(
+        names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
+    )
+    return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+
+class Model:
+    """The open graphs of one model, by name."""
+
+    def __init__(self, name: str, sessions: Mapping[str, ort.InferenceSession]) -> None:
+        self.name = name
+        self.sessions = sessions
+
+    def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run one graph on a batch; returns its outputs by name."""
+        session = self.sessions[graph]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    def run_rows(self, graph: str, inputs: Arrays) -> list[dict[str, NDArray[Any]]]:
+        """Run one graph on a batch and cut every output into its rows."""
+        outputs = self.run(graph, inputs)
+        size = len(next(iter(outputs.values())))
+        return [{name: array[row] for name, array in outputs.items()} for row in range(size)]
