@@ -9,15 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.datasets import Batch, Loader
+from models.graph import Fusions
 from models.recipe import Recipe
 
 REQUIRED = (
     "Config", "PRESETS", "build", "loss", "score", "graphs",
     "TOLERANCE", "expected_fusions", "RECIPES",
 )  # fmt: skip
-
-
-Fusions = Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
 @dataclass(frozen=True)

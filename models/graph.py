@@ -8,13 +8,18 @@ from torch import Tensor, nn
 from service.contract import Graph as Contract
 
 
+Fusions = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Target → graph → attention op → how many of it the lowered graph must hold."""
+
+
 @dataclass(frozen=True)
 class Graph:
     """One graph of an architecture.
 
     `module` is called with the inputs in the order of `inputs(...)` and returns one tensor or a
     tuple in the order of `outputs`. `inputs(**case)` makes random inputs; the first case is traced,
-    and the exported graph must agree with the module on all of them.
+    and the exported graph must agree with the module on all of them, wherever `defined` says that
+    an output has a meaning (a cache has none beyond a row's length).
     """
 
     name: str
@@ -23,3 +28,5 @@ class Graph:
     outputs: Sequence[str]
     inputs: Callable[..., dict[str, Tensor]]
     cases: Sequence[Mapping[str, int]]
+    defined: Callable[[Mapping[str, Tensor], str], Tensor | None] = lambda inputs, output: None
+    """Inputs and output name → mask that broadcasts to the output; None where all of it counts."""

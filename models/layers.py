@@ -5,6 +5,7 @@ Architecture"): x + sublayer(norm(x)).
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,6 +32,16 @@ def keep_mask(
     return (torch.arange(length, device=lengths.device)[None, :] < lengths[:, None])[
         :, None, None, :
     ]
+
+
+def flat(layers: Sequence[Memory]) -> tuple[Tensor, ...]:
+    """Key and value of each layer → one tuple, as graphs name them: key_0, value_0, key_1, ..."""
+    return tuple(tensor for layer in layers for tensor in layer)
+
+
+def pairs(tensors: Sequence[Tensor]) -> list[Memory]:
+    """The inverse of `flat`."""
+    return list(zip(tensors[::2], tensors[1::2], strict=True))
 
 
 class _Projections(nn.Module):

@@ -6,7 +6,7 @@ token, the encoder once per sentence). One embedding serves source, target and o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,16 +14,19 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.graph import Fusions, Graph
 from models.layers import (
     DecoderLayer,
     EncoderLayer,
     Memory,
+    flat,
     keep_mask,
+    pairs,
     sinusoidal_positions,
 )
 from models.recipe import Recipe
+from service.tasks.translation import CONTRACT
 
-PAD = 0
 IGNORE = -100
 LABEL_SMOOTHING = 0.1
 
@@ -180,6 +183,118 @@ RECIPES = {
         evaluate_every_steps=250,
     ),
 }
-graphs = None
-TOLERANCE = 1e-4
-EXPECTED_FUSIONS = {}
+
+
+class _Encoder(nn.Module):
+    """The graph `encoder`: see service/tasks/translation.py, CONTRACT."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, source: Tensor, source_lengths: Tensor) -> tuple[Tensor, ...]:
+        return flat(self.model.encode(source, source_lengths))
+
+
+class _DecoderStep(nn.Module):
+    """The graph `decoder`: one step of all rows."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, tokens: Tensor, past_lengths: Tensor, source_lengths: Tensor, *layers: Tensor
+    ) -> tuple[Tensor, ...]:
+        memories, caches = pairs(layers[: len(layers) // 2]), pairs(layers[len(layers) // 2 :])
+        mask = keep_mask(source_lengths, memories[0][0].shape[2])
+        logits, presents = self.model.step(tokens, past_lengths, mask, memories, caches)
+        return logits, *flat(presents)
+
+
+def graphs(model: Transformer) -> tuple[Graph, Graph]:
+    """Encoder and decoding step, with cases of mixed lengths, padded and not."""
+    config = model.config
+    heads, head_dim = config.heads, config.width // config.heads
+    layers = range(config.decoder_layers)
+
+    def lengths(batch: int, longest: int) -> Tensor:
+        """The first row is full, the others end earlier."""
+        return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
+
+    def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
+        source = torch.randint(config.vocab, (batch, src_len))
+        return {"source": source, "source_lengths": lengths(batch, src_len)}
+
+    def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
+        memory = {
+            f"cross_{part}_{layer}": torch.randn(batch, heads, src_len, head_dim)
+            for layer in layers
+            for part in ("key", "value")
+        }
+        past = {
+            f"past_{part}_{layer}": torch.randn(batch, heads, max_len, head_dim)
+            for layer in layers
+            for part in ("key", "value")
+        }
+        return {
+            "tokens": torch.randint(config.vocab, (batch, 1)),
+            "past_lengths": lengths(batch, past_len) - 1,
+            "source_lengths": lengths(batch, src_len),
+            **memory,
+            **past,
+        }
+
+    def written(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
+        if not output.startswith("present_"):
+            return None
+        max_len = inputs["past_key_0"].shape[2]
+        return keep_mask(inputs["past_lengths"] + 1, max_len).transpose(2, 3)
+
+    names = [f"{part}_{layer}" for layer in layers for part in ("key", "value")]
+    return (
+        Graph(
+            name="encoder",
+            module=_Encoder(model),
+            contract=CONTRACT["encoder"],
+            outputs=[f"cross_{name}" for name in names],
+            inputs=encoder_inputs,
+            cases=[
+                {"batch": 3, "src_len": 11},
+                {"batch": 1, "src_len": 1},
+                {"batch": 2, "src_len": 29},
+                {"batch": 8, "src_len": 6},
+            ],
+        ),
+        Graph(
+            name="decoder",
+            module=_DecoderStep(model),
+            contract=CONTRACT["decoder"],
+            outputs=["logits", *(f"present_{name}" for name in names)],
+            inputs=decoder_inputs,
+            cases=[
+                {"batch": 3, "src_len": 11, "past_len": 7, "max_len": 16},
+                {"batch": 1, "src_len": 1, "past_len": 1, "max_len": 4},
+                {"batch": 5, "src_len": 23, "past_len": 30, "max_len": 31},
+            ],
+            defined=written,
+        ),
+    )
+
+
+TOLERANCE = 2e-4
+
+
+def expected_fusions(config: Config) -> Fusions:
+    """Every attention of the model must be one op of the target."""
+    layers = config.decoder_layers
+    return {
+        "cpu": {
+            "encoder": {"MultiHeadAttention": config.encoder_layers},
+            "decoder": {"GroupQueryAttention": layers, "MultiHeadAttention": layers},
+        },
+        "onnx": {
+            "encoder": {"Attention": config.encoder_layers},
+            "decoder": {"Attention": 2 * layers},
+        },
+    }

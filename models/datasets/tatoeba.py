@@ -97,8 +97,9 @@ def load(
     seed: int,
     options: Mapping[str, float | int | str],
 ) -> Tatoeba:
-    """Read a split; the vocabulary is learnt from the train split once and kept in `run_dir`."""
-    vocabulary = run_dir / "tokenizer.json"
+    """Read a split; the vocabulary is learnt from the train split once and kept in `run_dir/assets`."""
+    vocabulary = run_dir / "assets" / "tokenizer.json"
+    vocabulary.parent.mkdir(parents=True, exist_ok=True)
     directions = read_pairs(data_dir, split)
     if not vocabulary.exists():
         train = read_pairs(data_dir, "train")

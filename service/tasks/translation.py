@@ -7,10 +7,10 @@ space that stood between them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
-import pysbd
+import sentencex
 from pydantic import BaseModel, Field, model_validator
 from tokenizers import Tokenizer
 
@@ -105,7 +105,6 @@ class Assets:
     tokenizer: Tokenizer
     languages: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]
-    segmenters: dict[str, pysbd.Segmenter]
     end: int
 
 
@@ -116,13 +115,113 @@ def load_assets(folder: Path) -> Assets:
     languages = tuple(t.content[1:-1] for t in added if len(t.content) == 4 and "/" not in t.content)
     # Trained on pairs that have English on one side.
     pairs = frozenset((a, b) for a in languages for b in languages if a != b and "en" in (a, b))
-    segmenters = {
-        language: pysbd.Segmenter(language=language, clean=False, char_span=True)
-        for language in languages
-    }
     end = tokenizer.token_to_id("</s>")
-    return Assets(tokenizer, languages, pairs, segmenters, end)
+    return Assets(tokenizer, languages, pairs, end)
 
 
 def texts_of(request: Request) -> list[str]:
     return [request.text] if isinstance(request.text, str) else list(request.text)
+
+
+def _halves(text: str, assets: Assets) -> list[str]:
+    """Cut a sentence that is too long for the model at the space nearest its middle."""
+    if len(assets.tokenizer.encode(text).ids) <= MAX_SENTENCE_TOKENS:
+        return [text]
+    middle = len(text) // 2
+    spaces = [index for index, char in enumerate(text) if char.isspace() and index]
+    cut = min(spaces, key=lambda index: abs(index - middle), default=middle)
+    return [*_halves(text[:cut], assets), *_halves(text[cut:], assets)]
+
+
+def pieces(text: str, language: str, assets: Assets) -> list[str]:
+    """A text → sentences; joined again they are the text, white space included."""
+    sentences = sentencex.segment(language, text)
+    return [piece for sentence in sentences for piece in _halves(sentence, assets)]
+
+
+def preprocess(request: Request, assets: Assets) -> list[Item]:
+    """One item per sentence that is not blank."""
+    for field in ("source", "target"):
+        if getattr(request, field) not in assets.languages:
+            known = ", ".join(sorted(assets.languages))
+            raise InvalidInput(f"{getattr(request, field)!r} is not one of {known}", field)
+    if (request.source, request.target) not in assets.pairs:
+        known = ", ".join(sorted(f"{a}-{b}" for a, b in assets.pairs))
+        raise InvalidInput(
+            f"{request.source}-{request.target} is not a pair this model knows: {known}", "target"
+        )
+    start = assets.tokenizer.token_to_id(f"<{request.target}>")
+    items = []
+    for index, text in enumerate(texts_of(request)):
+        if not text.strip():
+            where = "text" if isinstance(request.text, str) else f"text.{index}"
+            raise InvalidInput("holds nothing but white space", where)
+        for piece in pieces(text, request.source, assets):
+            if piece.strip():
+                ids = [start, *assets.tokenizer.encode(piece.strip()).ids, assets.end]
+                items.append(
+                    {
+                        "source": np.array(ids, np.int64),
+                        "start": np.array(start),
+                        "beam_size": np.array(request.beam_size),
+                        "max_new_tokens": np.array(request.max_new_tokens),
+                    }
+                )
+    return items
+
+
+def forward(model: Model, assets: Assets, items: Sequence[Item]) -> list[Row]:
+    """Encode and decode; items with the same beam size are one batch."""
+    rows: list[Row] = [{} for _ in items]
+    for beam_size in sorted({int(item["beam_size"]) for item in items}):
+        chosen = [i for i, item in enumerate(items) if item["beam_size"] == beam_size]
+        batch = [items[i] for i in chosen]
+        lengths = np.array([len(item["source"]) for item in batch])
+        encoded = model.run("encoder", {"source": stack(batch, "source"), "source_lengths": lengths})
+        best = decode(
+            model,
+            encoded | {"source_lengths": lengths},
+            prompts=[[int(item["start"])] for item in batch],
+            end=assets.end,
+            max_new_tokens=[int(item["max_new_tokens"]) for item in batch],
+            beam_size=beam_size,
+        )
+        for i, hypotheses in zip(chosen, best, strict=True):
+            rows[i] = {
+                "tokens": np.array(hypotheses[0].tokens, np.int64),
+                "log_probability": np.array(hypotheses[0].log_probability),
+            }
+    return rows
+
+
+def postprocess(
+    request: Request, assets: Assets, items: Sequence[Item], rows: Sequence[Row]
+) -> Response:
+    """Join the translated sentences of each text with the white space of the source."""
+    translated = iter(rows)
+    translations = []
+    for text in texts_of(request):
+        out, tokens, log_probability = "", 0, 0.0
+        for piece in pieces(text, request.source, assets):
+            if not piece.strip():
+                out += piece
+                continue
+            row = next(translated)
+            sentence = assets.tokenizer.decode(row["tokens"].tolist()).strip()
+            before = piece[: len(piece) - len(piece.lstrip())]
+            after = piece[len(piece.rstrip()) :]
+            out += f"{before}{sentence}{after}"
+            # The end token was scored too.
+            tokens += len(row["tokens"]) + 1
+            log_probability += float(row["log_probability"])
+        score = log_probability / max(tokens, 1)
+        translations.append(Translation(text=out, score=score, tokens=tokens))
+    return Response(translations=translations)
+
+
+def cost(item: Item) -> int:
+    return len(item["source"]) * int(item["beam_size"])
+
+
+def example() -> Request:
+    return Request(text="I like to read books.", source="en", target="de")

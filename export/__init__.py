@@ -1,0 +1,1 @@
+"""checkpoint → traced, lowered, checked and published model: where torch and onnx meet."""

@@ -1,0 +1,67 @@
+"""`python -m export NAME`: a trained run → a model folder in the store, as a table of what was done."""
+
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from export.lower import TARGETS
+from export.model import export_model
+from export.parity import ParityError
+from models import checkpoint
+from service import store
+from service.manifest import Data, Manifest
+
+app = typer.Typer(add_completion=False)
+
+
+def report(manifest: Manifest) -> Table:
+    table = Table("graph", "attention ops", "cases", "largest difference")
+    for name, parity in manifest.parity.graphs.items():
+        ops = ", ".join(f"{count} {op}" for op, count in parity.attention_ops.items())
+        table.add_row(name, ops, str(parity.cases), f"{parity.largest_difference:.2g}")
+    return table
+
+
+@app.command()
+def main(
+    name: str,
+    run_dir: Annotated[Path | None, typer.Option(help="Default: runs/NAME.")] = None,
+    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="Folder for the model folder.")] = Path("build"),
+    install: Annotated[bool, typer.Option(help="Put the model in the store.")] = True,
+) -> None:
+    """Export the trained run NAME: trace, lower attention, check parity, publish."""
+    if target not in TARGETS:
+        raise typer.BadParameter(f"{target!r} is not one of {', '.join(TARGETS)}")
+    run = run_dir or Path("runs") / name
+    state = checkpoint.read(run)
+    of, model = checkpoint.load_model(run)
+    dataset = import_module(f"models.datasets.{state['recipe']['dataset']}")
+    console = Console()
+    try:
+        manifest = export_model(
+            of,
+            model,
+            name=name,
+            target=target,
+            config=asdict(model.config),  # type: ignore[arg-type]
+            assets=run / "assets",
+            data=Data(source=dataset.SOURCE, licence=dataset.LICENCE),
+            recipe=state["recipe"] | {"trained_steps": state["step"]},
+            folder=out / name,
+        )
+    except ParityError as error:
+        console.print(f"[red]not published[/red]: {error}")
+        raise typer.Exit(1) from error
+    console.print(report(manifest))
+    console.print(f"published {out / name}, version {manifest.version}")
+    if install:
+        console.print(f"in the store as {store.install(out / name)}")
+
+
+app()

@@ -1,0 +1,73 @@
+"""torch module and exported graph → parity report, or an error that says where they differ.
+
+The reference is the module as it was trained, on a grid of batch sizes and lengths, padded and
+not, all outputs; and every attention must have become the op that the architecture states.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from export.lower import TARGETS
+from models.graph import Graph
+from service.manifest import GraphParity
+from service.session import Arrays, open_session
+
+
+class ParityError(Exception):
+    """The exported graph is not the trained model."""
+
+
+def count_attention(model: ir.Model, *, target: str) -> dict[str, int]:
+    """Attention ops of the target in a graph, by name."""
+    ops = Counter(node.op_type for node in model.graph)
+    return {name: ops[name] for name in TARGETS[target].attention_ops if ops[name]}
+
+
+def check(
+    graph: Graph,
+    lowered: ir.Model,
+    *,
+    file: Path,
+    weights: Arrays,
+    target: str,
+    expected: Mapping[str, int],
+    tolerance: float,
+) -> GraphParity:
+    """Compare the published file with the module; raises `ParityError`."""
+    counts = count_attention(lowered, target=target)
+    if counts != dict(expected):
+        raise ParityError(
+            f"{graph.name}: attention ops {counts or 'none'}, the architecture states "
+            f"{dict(expected)} for target {target}"
+        )
+    session = open_session(file, weights, threads=1)
+    largest = 0.0
+    for case in graph.cases:
+        torch.manual_seed(0)
+        inputs = graph.inputs(**case)
+        with torch.no_grad():
+            out = graph.module(*inputs.values())
+        references = out if isinstance(out, tuple) else (out,)
+        feed = {name: tensor.numpy() for name, tensor in inputs.items()}
+        answers = session.run(list(graph.outputs), feed)
+        for name, reference, answer in zip(graph.outputs, references, answers, strict=True):
+            difference = np.abs(reference.numpy() - answer)
+            defined = graph.defined(inputs, name)
+            if defined is not None:
+                difference = np.where(defined.numpy(), difference, 0.0)
+            worst = float(difference.max())
+            if not worst <= tolerance:  # NaN fails too
+                where = tuple(int(i) for i in np.unravel_index(difference.argmax(), answer.shape))
+                raise ParityError(
+                    f"{graph.name}: output {name} differs by {worst:.3g} at {where} in case "
+                    f"{dict(case)}; the tolerance is {tolerance:g}"
+                )
+            largest = max(largest, worst)
+    return GraphParity(
+        cases=len(graph.cases), largest_difference=largest, attention_ops=counts
+    )

@@ -1,0 +1,101 @@
+"""graphs, weights, assets and a passed parity report → model folder with its manifest."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from service import manifest as manifests
+from service.manifest import WEIGHTS, Data, Manifest, Package, Parity, sha256
+
+INLINE_BYTES = 1_024
+"""Initializers up to this size stay in the graph; larger ones are weights."""
+
+
+def split_weights(
+    model: ir.Model, names: Mapping[str, str]
+) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """A graph → the graph with external initializers, and what they are.
+
+    `names` renames the parameters of the traced wrapper to those of the trained model, so that
+    the graphs of one model share their weights.
+    """
+    for value in list(model.graph.initializers.values()):
+        if value.name in names:
+            value.name = names[value.name]
+    proto = ir.to_proto(model)
+    proto.producer_name = "attendant"
+    weights = {}
+    for initializer in proto.graph.initializer:
+        array = onnx.numpy_helper.to_array(initializer)
+        if array.nbytes > INLINE_BYTES:
+            weights[initializer.name] = array.copy()
+            initializer.ClearField("raw_data")
+            initializer.data_location = onnx.TensorProto.EXTERNAL
+            initializer.external_data.add(key="location", value=WEIGHTS)
+    return proto, weights
+
+
+def publish(
+    folder: Path,
+    *,
+    name: str,
+    architecture: str,
+    config: dict[str, Any],
+    target: str,
+    graphs: Mapping[str, onnx.ModelProto],
+    weights: Mapping[str, NDArray[Any]],
+    assets: Path,
+    parity: Parity,
+    data: Data,
+    recipe: dict[str, Any],
+    package: Package | None = None,
+) -> Manifest:
+    """Write a model folder; without a passed parity report there is none to write."""
+    if set(parity.graphs) != set(graphs):
+        raise ValueError(f"parity covers {sorted(parity.graphs)}, not {sorted(graphs)}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for graph_name, proto in graphs.items():
+        onnx.save(proto, folder / f"{graph_name}.onnx")
+    save_file(
+        {
+            key: array.astype(np.float16) if array.dtype == np.float32 else array
+            for key, array in weights.items()
+        },
+        folder / WEIGHTS,
+    )
+    if assets.is_dir():
+        shutil.copytree(assets, folder, dirs_exist_ok=True)
+    manifest = Manifest(
+        name=name,
+        architecture=architecture,
+        config=config,
+        target=target,
+        graphs={graph_name: f"{graph_name}.onnx" for graph_name in graphs},
+        files={path.name: sha256(path) for path in sorted(folder.iterdir())},
+        parity=parity,
+        data=data,
+        recipe=recipe,
+        revision=_revision(),
+        package=package,
+    )
+    text = json.dumps(manifest.model_dump(), indent=1)
+    (folder / manifests.NAME).write_text(text + "\n")
+    return manifest
+
+
+def _revision() -> str:
+    """The commit that the code was at, or `unknown` outside a checkout."""
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"

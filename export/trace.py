@@ -1,0 +1,87 @@
+"""torch module → ONNX graph with named axes, its attention already that of one target."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnxscript import optimizer
+
+from export.lower import TARGETS
+from models.graph import Graph
+from service.contract import Tensor, spec_of
+
+OPSET = 23
+SMALL_ELEMENTS = 256
+"""Constants up to this size are folded: shapes and scalars, but no weight."""
+
+
+def trace(graph: Graph, *, target: str) -> ir.Model:
+    """Trace a graph with its first case and lower its attention for `target`.
+
+    Weights keep their names and layout, so that another set of weights fits the same graph:
+    folding a transposed weight into a new initializer is left to the runtime.
+    """
+    inputs = graph.inputs(**graph.cases[0])
+    specs = {name: spec_of(name, graph.contract.inputs) for name in inputs}
+    with warnings.catch_warnings():
+        # torch 2.13 warns of its own pytree calls; and the graph's wrapper is never trained.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            graph.module.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            verbose=False,
+            optimize=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=_dynamic_shapes(graph, specs),
+            custom_translation_table=dict(TARGETS[target].table),
+        )
+    assert program is not None
+    model = program.model
+    optimizer.optimize_ir(
+        model,
+        input_size_limit=SMALL_ELEMENTS,
+        output_size_limit=SMALL_ELEMENTS,
+        should_fold=lambda node: False if node.op_type == "Transpose" else None,
+    )
+    for node in model.graph:
+        node.metadata_props.clear()  # stack traces of the tracing
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        side = {**graph.contract.inputs, **graph.contract.outputs}
+        _name_axes(value, spec_of(str(value.name), side))
+    return model
+
+
+def _dynamic_shapes(graph: Graph, specs: Mapping[str, Tensor | None]) -> tuple[Any, ...]:
+    """Every named axis of the contract may vary."""
+    shapes: list[Any] = [
+        {
+            axis: torch.export.Dim.DYNAMIC
+            for axis, name in enumerate(spec.axes if spec else ())
+            if isinstance(name, str)
+        }
+        for spec in specs.values()
+    ]
+    parameters = list(inspect.signature(graph.module.forward).parameters.values())
+    if parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL:
+        fixed = len(parameters) - 1
+        return (*shapes[:fixed], tuple(shapes[fixed:]))
+    return tuple(shapes)
+
+
+def _name_axes(value: ir.Value, spec: Tensor | None) -> None:
+    if spec is None or value.shape is None:
+        return
+    value.shape = ir.Shape(
+        [
+            name if isinstance(name, str) else size
+            for name, size in zip(spec.axes, value.shape, strict=True)
+        ]
+    )

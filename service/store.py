@@ -1,0 +1,68 @@
+"""model folder → BentoML model store → checked, open model."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import bentoml
+
+from service import manifest as manifests
+from service.contract import violations
+from service.manifest import WEIGHTS, Manifest
+from service.session import Model, open_session, read_weights
+from service.tasks import Task
+
+
+class BrokenModel(Exception):
+    """A model folder that cannot be served; the message names the model and what is wrong."""
+
+
+def install(folder: Path) -> str:
+    """Copy a model folder into the store, unless its version is there; returns its tag."""
+    manifest = manifests.read(folder)
+    tag = f"{manifest.name}:{manifest.version}"
+    try:
+        bentoml.models.get(tag)
+    except bentoml.exceptions.NotFound:
+        with bentoml.models.create(tag, module="attendant") as entry:
+            shutil.copytree(folder, entry.path, dirs_exist_ok=True)
+    return tag
+
+
+def locate(name: str) -> Path | None:
+    """The newest version of a model in the store, or None."""
+    try:
+        return Path(bentoml.models.get(f"{name}:latest").path)
+    except bentoml.exceptions.NotFound:
+        return None
+
+
+def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manifest]:
+    """Check hashes and contract, then open the sessions; raises `BrokenModel`."""
+    try:
+        manifest = manifests.read(folder)
+    except (OSError, ValueError) as error:
+        raise BrokenModel(f"{task.name}: unreadable manifest in {folder}: {error}") from error
+    faults = manifests.damaged(folder, manifest)
+    if faults:
+        raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}")
+    weights = read_weights(folder / WEIGHTS)
+    sessions = {}
+    for graph, file in manifest.graphs.items():
+        try:
+            session = open_session(folder / file, weights, threads=threads)
+        except Exception as error:  # ONNX Runtime has no common base for its errors
+            raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {error}") from error
+        faults = violations(task.contract[graph], session.get_inputs(), session.get_outputs())
+        if faults:
+            raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {'; '.join(faults)}")
+        sessions[graph] = session
+    missing = sorted(set(task.contract) - set(sessions))
+    if missing:
+        raise BrokenModel(f"{manifest.name}:{manifest.version}: lacks {', '.join(missing)}")
+    return Model(f"{manifest.name}:{manifest.version}", sessions), manifest
+
+
+def versions(folder: Path = manifests.SHIPPED) -> Mapping[str, Path]:
+    """Model folders that come with the repository, by name."""
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{manifests.NAME}"))}
