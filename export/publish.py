@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from service import manifest as manifests
-from service.manifest import WEIGHTS, Data, Manifest, Package, Parity, sha256
+from service.manifest import WEIGHTS, Data, GraphFile, Manifest, Package, Parity, sha256
 
 INLINE_BYTES = 1_024
 """Initializers up to this size stay in the graph; larger ones are weights."""
@@ -80,7 +80,17 @@ def publish(
         architecture=architecture,
         config=config,
         target=target,
-        graphs={graph_name: f"{graph_name}.onnx" for graph_name in graphs},
+        graphs={
+            graph_name: GraphFile(
+                file=f"{graph_name}.onnx",
+                weights=[
+                    initializer.name
+                    for initializer in proto.graph.initializer
+                    if initializer.data_location == onnx.TensorProto.EXTERNAL
+                ],
+            )
+            for graph_name, proto in graphs.items()
+        },
         files={path.name: sha256(path) for path in sorted(folder.iterdir())},
         parity=parity,
         data=data,

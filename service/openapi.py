@@ -1,0 +1,108 @@
+"""tasks → one OpenAPI 3.1 document and the page that shows it."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.tasks import Task
+
+# BentoML serves the page's script and style from its own package: no other host is asked.
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Attendant</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/static_content/swagger-ui.css"></head>
+<body><div id="page"></div>
+<script src="/static_content/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", tryItOutEnabled: true})</script>
+</body></html>
+"""
+
+PROBLEM = {
+    "description": "The request was refused; `field` says what is to blame (RFC 9457).",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "instance": {"type": "string"},
+                    "field": {"type": "string"},
+                },
+            }
+        }
+    },
+}
+
+
+def _version() -> str:
+    try:
+        return version("attendant")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, Any]:
+    reference = {"$ref": f"#/components/schemas/{schemas[task.request]}"}
+    fields = task.request.model_fields
+    binary = [name for name, field in fields.items() if field.annotation is bytes]
+    parameters: list[dict[str, Any]] = []
+    if binary:
+        properties = task.request.model_json_schema()["properties"]
+        parameters = [
+            {"name": name, "in": "query", "required": False, "schema": properties[name]}
+            for name in fields
+            if name not in binary
+        ]
+        content: dict[str, Any] = {
+            "multipart/form-data": {"schema": reference},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        }
+    else:
+        content = {
+            "application/json": {
+                "schema": reference,
+                "example": task.example().model_dump(mode="json", exclude_defaults=True),
+            }
+        }
+    answer = {"$ref": f"#/components/schemas/{schemas[task.response]}"}
+    refusals = ("400", "413", "415", "422", "429", "503", "504")
+    return {
+        "operationId": task.rpc,
+        "summary": task.summary,
+        "description": (task.request.__doc__ or "").strip(),
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
+            **{status: PROBLEM for status in refusals},
+        },
+    }
+
+
+def document(tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """The description of every task's route, from its pydantic models."""
+    models = [model for task in tasks.values() for model in (task.request, task.response)]
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    schemas = {
+        model: str(reference["$ref"]).rpartition("/")[2]
+        for (model, _), reference in references.items()
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Attendant",
+            "version": _version(),
+            "description": "Attention models for translation, image classification and speech.",
+        },
+        "paths": {f"/{task.name}": {"post": _operation(task, schemas)} for task in tasks.values()},
+        "components": {"schemas": definitions.get("$defs", {})},
+    }
