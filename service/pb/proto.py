@@ -1,0 +1,140 @@
+"""tasks → the text of attendant.proto: one method per task, one message per model.
+
+A field number is given once: fields keep the numbers they have in the committed file, new ones
+follow the highest, and the numbers of fields that are gone stay reserved.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from inspect import cleandoc
+from itertools import count
+from textwrap import indent, wrap
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from service.tasks import Task
+
+PACKAGE = "attendant.v1"
+SERVICE = "Attendant"
+SCALARS = {str: "string", bytes: "bytes", bool: "bool", int: "int32", float: "double"}
+HEAD = f"""\
+// Attendant over gRPC. Written by `python -m service.pb` from service/tasks/; edit those instead.
+// Fields of a request that this file does not know are refused, as the REST door refuses them.
+syntax = "proto3";
+
+package {PACKAGE};
+"""
+
+Numbers = Mapping[str, Mapping[str, int]]
+"""Message (dotted if nested) → field → number."""
+
+
+def numbers(file: FileDescriptorProto) -> dict[str, dict[str, int]]:
+    """The field numbers that a file gives, reserved ones among them."""
+
+    def of(message: DescriptorProto, prefix: str) -> Iterator[tuple[str, dict[str, int]]]:
+        given = {field.name: field.number for field in message.field}
+        gone = zip(message.reserved_name, message.reserved_range, strict=True)
+        yield prefix + message.name, given | {name: taken.start for name, taken in gone}
+        for nested in message.nested_type:
+            yield from of(nested, f"{prefix}{message.name}.")
+
+    return dict(entry for message in file.message_type for entry in of(message, ""))
+
+
+def kind(annotation: Any) -> tuple[str, type]:
+    """A field's label and element type; fails on what a message cannot hold."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind(arguments[0])
+    if origin is Literal:
+        return kind(type(arguments[0]))
+    if origin in (list, tuple):
+        label, element = kind(arguments[0])
+        if label != "repeated":
+            return "repeated", element
+    if origin in (Union, UnionType):
+        kinds = [kind(argument) for argument in arguments if argument is not type(None)]
+        if len({element for _, element in kinds}) == 1:
+            labels = {label for label, _ in kinds}
+            # One value or a list of them travels as the list.
+            return ("repeated" if "repeated" in labels else "optional"), kinds[0][1]
+    if annotation in SCALARS:
+        return "", annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "", annotation
+    raise TypeError(f"a message cannot hold {annotation}")
+
+
+def models_in(model: type[BaseModel]) -> dict[type[BaseModel], None]:
+    """The models that the fields of `model` hold, at any depth, in order of appearance."""
+    found: dict[type[BaseModel], None] = {}
+    for field in model.model_fields.values():
+        _, element = kind(field.annotation)
+        if issubclass(element, BaseModel):
+            found |= {element: None} | models_in(element)
+    return found
+
+
+def comment(text: str | None) -> str:
+    lines = wrap(" ".join(cleandoc(text or "").split()), 90)
+    return "".join(f"// {line}\n" for line in lines)
+
+
+def _field(name: str, field: FieldInfo, number: int, *, request: bool) -> str:
+    label, element = kind(field.annotation)
+    # Without presence a request could not be told apart from one that says 0 or "".
+    if request and not label and element in SCALARS:
+        label = "optional"
+    note = field.description or ""
+    if request:
+        note += " Required." if field.is_required() else f" Default: {field.default!r}."
+    type_name = SCALARS.get(element, element.__name__)
+    return comment(note) + f"{label} {type_name} {name} = {number};\n".lstrip()
+
+
+def message(
+    path: str,
+    model: type[BaseModel],
+    nested: Iterable[type[BaseModel]] = (),
+    *,
+    known: Numbers,
+    request: bool = False,
+) -> str:
+    """The text of one message with the messages nested in it; `path` is dotted if it is nested."""
+    given = known.get(path, {})
+    free = count(max(given.values(), default=0) + 1)
+    body = [
+        message(f"{path}.{inner.__name__}", inner, known=known, request=request) for inner in nested
+    ]
+    body += [
+        _field(name, field, given.get(name) or next(free), request=request)
+        for name, field in model.model_fields.items()
+    ]
+    body += [
+        f'reserved {number};\nreserved "{name}";\n'
+        for name, number in given.items()
+        if name not in model.model_fields
+    ]
+    title = path.rpartition(".")[2]
+    return comment(model.__doc__) + f"message {title} {{\n{indent(''.join(body), '  ')}}}\n"
+
+
+def proto(tasks: Iterable[Task], known: Numbers) -> str:
+    """The whole file. A model of a task's own file is nested, one that tasks share is not."""
+    methods, messages, shared = [], [], {}
+    for task in tasks:
+        method = f"rpc {task.rpc}({task.rpc}Request) returns ({task.rpc}Response);\n"
+        methods.append(comment(task.summary) + method)
+        for suffix, model in (("Request", task.request), ("Response", task.response)):
+            inner = models_in(model)
+            own = [held for held in inner if held.__module__ == model.__module__]
+            shared |= {held: None for held in inner if held not in own}
+            path, request = f"{task.rpc}{suffix}", suffix == "Request"
+            messages.append(message(path, model, own, known=known, request=request))
+    messages += [message(model.__name__, model, known=known) for model in shared]
+    service = f"service {SERVICE} {{\n{indent(''.join(methods), '  ')}}}\n"
+    return "\n".join([HEAD, service, *messages])

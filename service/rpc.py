@@ -1,0 +1,187 @@
+"""gRPC calls → the engine's answers: one method per task, with health and reflection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from pydantic import ValidationError
+
+from service import telemetry
+from service.errors import MalformedRequest, Problem, Unavailable, refusal
+from service.pb import attendant_pb2
+from service.pb.convert import to_message, to_values
+from service.schema import RequestModel, ResponseModel
+from service.tasks import Task
+
+WATCH_INTERVAL_S = 0.1
+"""How late a health watcher may hear of a change."""
+REFUSE_S = 0.1
+"""For at least so long a stop tells callers in words that it goes on."""
+FLUSH_S = 0.5
+"""What the last replies, and streams such as health watchers, have to end by themselves."""
+CONNECTION_AGE_MS = 300_000
+"""Where workers share a port, clients reconnect this often and so spread over the workers."""
+
+SERVICE = attendant_pb2.DESCRIPTOR.services_by_name["Attendant"]
+
+
+class Engine(Protocol):
+    """What this door needs of the engine."""
+
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+
+    async def answer(
+        self, task: str, request: RequestModel, *, timeout_s: float | None = None
+    ) -> ResponseModel: ...
+
+    def ready(self) -> bool: ...
+
+
+class Health(health_pb2_grpc.HealthServicer):
+    """grpc.health.v1, answered from `serving` at the time of asking.
+
+    grpcio-health-checking 1.81's own servicer forgets the other watchers of a service when one of
+    them leaves, and so never tells them of a drain.
+    """
+
+    def __init__(self, services: tuple[str, ...], serving: Callable[[], bool]) -> None:
+        self._services = services
+        self._serving = serving
+
+    def _response(self, service: str) -> health_pb2.HealthCheckResponse:
+        response = health_pb2.HealthCheckResponse
+        if service not in self._services:
+            return response(status=response.SERVICE_UNKNOWN)
+        return response(status=response.SERVING if self._serving() else response.NOT_SERVING)
+
+    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service}")
+        return self._response(request.service)
+
+    async def Watch(
+        self, request: Any, context: Any
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        told = None
+        while True:
+            response = self._response(request.service)
+            if response != told:
+                yield response
+            told = response
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+
+def _parse(task: Task, wire: type[Message], raw: bytes) -> RequestModel:
+    try:
+        return task.request.model_validate(to_values(wire.FromString(raw)))
+    except DecodeError as error:
+        raise MalformedRequest(f"the message is not a {wire.DESCRIPTOR.name}") from error
+    except ValidationError as error:
+        raise refusal(error) from error
+
+
+class RpcServer:
+    """The gRPC door. Made before the event loop runs, opened by `start`, closed by `stop`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        address: str,
+        max_message_bytes: int,
+        *,
+        share_port: bool = False,
+        service: ServiceDescriptor = SERVICE,
+    ) -> None:
+        """`address` is host:port, port 0 any; `share_port` lets several workers bind it."""
+        self.port = 0
+        self._engine = engine
+        self._address = address
+        self._service = service
+        self._server: grpc.aio.Server | None = None
+        self._open = True
+        self._draining = False
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._options = [
+            # Without this a second server would bind the port unnoticed and take half of the calls.
+            ("grpc.so_reuseport", int(share_port)),
+            ("grpc.max_receive_message_length", max_message_bytes),
+        ]
+        if share_port:
+            self._options.append(("grpc.max_connection_age_ms", CONNECTION_AGE_MS))
+
+    def _serving(self) -> bool:
+        return not self._draining and self._engine.ready()
+
+    def _leave(self, context: object) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
+
+    def _handler(self, task: Task, method: MethodDescriptor) -> Any:
+        wire, reply = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+
+        async def call(raw: bytes, context: Any) -> bytes:
+            if self._open:
+                self._calls += 1
+                self._idle.clear()
+                context.add_done_callback(self._leave)  # after the reply has been sent
+            try:
+                with telemetry.observed(task.name, "grpc"):
+                    if not self._open:
+                        raise Unavailable("the service is shutting down")
+                    request = _parse(task, wire, raw)
+                    timeout_s = context.time_remaining()
+                    response = await self._engine.answer(task.name, request, timeout_s=timeout_s)
+                    return to_message(response, reply).SerializeToString()
+            except Problem as error:
+                problem = error
+            except Exception:  # telemetry has logged it; the client learns no more than that
+                problem = Problem(Problem.title)
+            return await context.abort(problem.code, str(problem))
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    async def start(self) -> None:
+        """Bind the port and answer; raises RuntimeError if the port is taken."""
+        server = grpc.aio.server(options=self._options)
+        name = self._service.full_name
+        methods = {
+            task.rpc: self._handler(task, self._service.methods_by_name[task.rpc])
+            for task in self._engine.tasks.values()
+        }
+        handler = grpc.method_handlers_generic_handler(name, methods)
+        server.add_generic_rpc_handlers((handler,))
+        health_pb2_grpc.add_HealthServicer_to_server(Health(("", name), self._serving), server)
+        names = (name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        self.port = server.add_insecure_port(self._address)
+        await server.start()
+        self._server = server
+
+    def begin_drain(self) -> None:
+        """Health says NOT_SERVING from now on; calls are still answered."""
+        self._draining = True
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls and return when those in flight have ended, after `grace_s` at most.
+
+        Calls are refused here and not by `grpc.aio.Server.stop`, which ends those that reach it
+        with CANCELLED, a code that clients do not try again.
+        """
+        self.begin_drain()
+        self._open = False
+        if self._server is not None:
+            await asyncio.sleep(REFUSE_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace_s)
+            await self._server.stop(FLUSH_S)
