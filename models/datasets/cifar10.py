@@ -4,7 +4,6 @@ The copy read here holds the pictures as JPEG files of quality 75 with 4:2:0 col
 the 10,000 test pictures: accuracies on it do not compare with those on the original pixels.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
@@ -16,7 +15,7 @@ from jaxtyping import Int, UInt8
 from numpy import ndarray
 from numpy.lib.stride_tricks import sliding_window_view
 
-from models.datasets import Batch, Example
+from models.datasets import Batch, Example, write_labels
 from service.tasks.image_classification import Request, normalised, square
 
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html, as a JPEG quality-75 4:2:0 copy"
@@ -121,8 +120,7 @@ def load(
     """
     part = "test" if split == "test" else "train"
     images, labels, names = read_images(data_dir / PATH, part)
-    (run_dir / "assets").mkdir(exist_ok=True)
-    (run_dir / "assets" / "labels.json").write_text(json.dumps(names))
+    write_labels(run_dir, names)
     if part == "train":
         dev = np.isin(np.arange(len(labels)), dev_rows(labels, size=DEV_IMAGES, seed=seed))
         chosen = dev if split == "dev" else ~dev

@@ -1,13 +1,12 @@
 """nothing → batches of noisy stripes that lie flat, stand or lean: pictures to try a model on."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from models.datasets import Batch
+from models.datasets import Batch, write_labels
 from service.tasks.image_classification import SIDE, normalised
 
 SOURCE = "drawn by this file"
@@ -52,8 +51,7 @@ def load(
 
     The names of the classes go to `run_dir`/assets/labels.json.
     """
-    (run_dir / "assets").mkdir(exist_ok=True)
-    (run_dir / "assets" / "labels.json").write_text(json.dumps(CLASSES))
+    write_labels(run_dir, CLASSES)
     kept_apart = (seed, ("train", "dev", "test").index(split))
     if split == "train":
         return Stripes(batches=100, batch_size=int(options["batch_size"]), seed=kept_apart)

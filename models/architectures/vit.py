@@ -1,0 +1,217 @@
+"""pixels → class logits: the vision transformer at CIFAR scale, for image classification.
+
+Sources: Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words" (patches, class token); Hassani
+et al. 2021, "Escaping the Big Data Paradigm with Compact Transformers" (tokens from convolutions,
+attention pooling); Xiao et al. 2021, "Early Convolutions Help Transformers See Better". With few
+images, and an hour on one core, convolutions learn faster what every picture has in common.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.datasets import Batch
+from models.graph import Fusions, Graph
+from models.layers import EncoderLayer
+from models.recipe import Recipe
+from service.tasks.image_classification import CONTRACT
+
+LABEL_SMOOTHING = 0.1
+
+Tokens = Float[Tensor, "batch patches width"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the model; its pictures have `side` x `side` pixels in red, green and blue.
+
+    `stem` lists the channels of the convolution stages, each of which halves the side; without
+    any, tokens are linear projections of patches. A token covers `patch` x `patch` pixels of what
+    the stem leaves.
+    """
+
+    classes: int
+    width: int
+    heads: int
+    hidden: int
+    layers: int
+    side: int = 32
+    stem: tuple[int, ...] = ()
+    patch: int = 4
+    pooling: Literal["class-token", "attention"] = "class-token"
+    dropout: float = 0.0
+
+    @property
+    def patches(self) -> int:
+        tokens_a_side = (self.side >> len(self.stem)) // self.patch
+        return tokens_a_side * tokens_a_side
+
+
+PRESETS = {
+    "testing": Config(classes=3, width=32, heads=2, hidden=64, layers=2, patch=8),
+    "cifar": Config(
+        classes=10,
+        width=256,
+        heads=4,
+        hidden=512,
+        layers=4,
+        stem=(64, 192, 256),
+        patch=1,
+        pooling="attention",
+        dropout=0.05,
+    ),
+}
+
+
+class Stage(nn.Sequential):
+    """Two 3x3 convolutions, the first followed by a pooling that halves the side."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.GELU(),
+        )
+
+
+class ClassToken(nn.Module):
+    """A learned token before the others, whose last state stands for the picture."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+
+    def prepare(self, tokens: Tokens) -> Float[Tensor, "batch patches+1 width"]:
+        return torch.cat([self.token.expand(len(tokens), -1, -1), tokens], dim=1)
+
+    def forward(
+        self, tokens: Float[Tensor, "batch patches+1 width"]
+    ) -> Float[Tensor, "batch width"]:
+        return tokens[:, 0]
+
+
+class AttentionPooling(nn.Module):
+    """softmax(score(tokens))^T tokens, a mean by importance (Hassani et al. 2021, equation 4)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+
+    def prepare(self, tokens: Tokens) -> Tokens:
+        return tokens
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
+        importance: Float[Tensor, "batch patches 1"] = self.score(tokens).softmax(dim=1)
+        return (importance * tokens).sum(dim=1)
+
+
+POOLINGS: dict[str, type[ClassToken | AttentionPooling]] = {"class-token": ClassToken, "attention": AttentionPooling}
+
+
+class VisionTransformer(nn.Module):
+    """Tokens from convolutions or patches, self-attention between them, one vector of logits."""
+
+    pooling: ClassToken | AttentionPooling
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        channels = (3, *config.stem)
+        self.stem = nn.Sequential(*map(Stage, channels, config.stem))
+        self.tokens = nn.Conv2d(channels[-1], config.width, config.patch, stride=config.patch)
+        self.positions = nn.Parameter(torch.randn(1, config.patches, config.width) * 0.02)
+        self.pooling = POOLINGS[config.pooling](config.width)
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, config.hidden, config.dropout)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.classes)
+
+    def forward(self, pixels: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch classes"]:
+        tokens = self.tokens(self.stem(pixels)).flatten(2).transpose(1, 2)
+        x = self.pooling.prepare(tokens + self.positions)
+        for layer in self.layers:
+            x = layer(x)
+        logits: Float[Tensor, "batch classes"] = self.head(self.pooling(self.norm(x)))
+        return logits
+
+
+def build(config: Config) -> VisionTransformer:
+    return VisionTransformer(config)
+
+
+def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Cross entropy with label smoothing (Szegedy et al. 2016)."""
+    logits = model(batch["pixels"]).float()
+    return functional.cross_entropy(logits, batch["labels"], label_smoothing=LABEL_SMOOTHING)
+
+
+def score(model: nn.Module, batch: Batch) -> dict[str, float]:
+    """Sums over a dev batch: `count` pictures, their `loss` (no smoothing), `correct` ones."""
+    logits, labels = model(batch["pixels"]).float(), batch["labels"]
+    total = functional.cross_entropy(logits, labels, reduction="sum")
+    correct = (logits.argmax(-1) == labels).sum()
+    return {"count": len(labels), "loss": float(total), "correct": int(correct)}
+
+
+def graphs(model: VisionTransformer) -> tuple[Graph]:
+    """The whole model, from normalised pixels to logits."""
+    side = model.config.side
+
+    def inputs(*, batch: int) -> dict[str, Tensor]:
+        return {"pixels": torch.randn(batch, 3, side, side)}
+
+    return (
+        Graph(
+            name="model",
+            module=model,
+            contract=CONTRACT["model"],
+            outputs=["logits"],
+            inputs=inputs,
+            cases=[{"batch": batch} for batch in (3, 1, 2, 8, 64)],
+        ),
+    )
+
+
+TOLERANCE = 2e-4
+
+
+def expected_fusions(config: Config) -> Fusions:
+    """One attention per layer."""
+    return {
+        "cpu": {"model": {"MultiHeadAttention": config.layers}},
+        "onnx": {"model": {"Attention": config.layers}},
+    }
+
+
+RECIPES = {
+    "image-classification": Recipe(
+        preset="cifar",
+        dataset="cifar10",
+        data={"batch_size": 256, "shift": 3, "cutout": 8},
+        steps=3_000,
+        learning_rate=2e-3,
+        warmup_steps=200,
+        decay_share=1.0,
+        weight_decay=0.1,
+        evaluate_every_steps=150,
+    ),
+    "stripes": Recipe(
+        preset="testing",
+        dataset="stripes",
+        data={"batch_size": 64},
+        steps=40,
+        learning_rate=5e-3,
+        warmup_steps=10,
+        evaluate_every_steps=20,
+    ),
+}
