@@ -68,7 +68,9 @@ class Health(health_pb2_grpc.HealthServicer):
         return self._response(request.service)
 
     async def Watch(
-        self, request: Any, context: Any
+        self,
+        request: Any,
+        context: Any,  # noqa: ARG002
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         told = None
         while True:
@@ -122,7 +124,7 @@ class RpcServer:
     def _serving(self) -> bool:
         return not self._draining and self._engine.ready()
 
-    def _leave(self, context: object) -> None:
+    def _leave(self, _: object) -> None:
         self._calls -= 1
         if not self._calls:
             self._idle.set()
@@ -147,7 +149,7 @@ class RpcServer:
                 problem = error
             except Exception:  # telemetry has logged it; the client learns no more than that
                 problem = Problem(Problem.title)
-            return await context.abort(problem.code, str(problem))
+            return await context.abort(problem.code, str(problem))  # type: ignore[no-any-return]
 
         return grpc.unary_unary_rpc_method_handler(call)
 

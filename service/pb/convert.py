@@ -16,8 +16,9 @@ def to_values(message: Message) -> dict[str, Any]:
 
     Raises InvalidInput on a field that the schema lacks: dropping it would answer another question.
     """
-    for unknown in UnknownFieldSet(message):
-        name, number = message.DESCRIPTOR.name, unknown.field_number
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        name, number = message.DESCRIPTOR.name, unknown[0].field_number
         raise InvalidInput(f"{name} has no field {number}, or none of this type")
     values = {}
     for field, value in message.ListFields():

@@ -125,7 +125,8 @@ def message(
 
 def proto(tasks: Iterable[Task], known: Numbers) -> str:
     """The whole file. A model of a task's own file is nested, one that tasks share is not."""
-    methods, messages, shared = [], [], {}
+    methods, messages = [], []
+    shared: dict[type[BaseModel], None] = {}
     for task in tasks:
         method = f"rpc {task.rpc}({task.rpc}Request) returns ({task.rpc}Response);\n"
         methods.append(comment(task.summary) + method)

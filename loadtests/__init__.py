@@ -1,0 +1,1 @@
+"""every task × every door → measured under load, held against stated budgets."""

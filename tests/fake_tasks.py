@@ -1,0 +1,116 @@
+"""nothing → two tasks and an engine that answers them without a model, for tests of the doors."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from pydantic import BaseModel, Field
+
+from service.pb.compile import descriptor
+from service.pb.proto import PACKAGE, SERVICE, proto
+from service.schema import RequestModel, ResponseModel
+from service.tasks import Task
+
+
+class ShoutRequest(RequestModel):
+    """Say it louder."""
+
+    text: str | list[str] = Field(description="One text or several.")
+    times: int = Field(default=1, ge=1, le=3, description="Exclamation marks.")
+    softly: bool = False
+
+
+class Shout(BaseModel):
+    text: str
+    length: int
+
+
+class ShoutResponse(ResponseModel):
+    shouts: list[Shout]
+
+
+class WeighRequest(RequestModel):
+    """Count the bytes of a thing."""
+
+    thing: bytes = Field(min_length=1, max_length=100)
+    scale: float = 1.0
+
+
+class WeighResponse(ResponseModel):
+    weight: float
+    unit: str | None = None
+
+
+def shout(request: ShoutRequest) -> ShoutResponse:
+    texts = [request.text] if isinstance(request.text, str) else request.text
+    loud = [text if request.softly else text.upper() + "!" * request.times for text in texts]
+    return ShoutResponse(shouts=[Shout(text=text, length=len(text)) for text in loud])
+
+
+def weigh(request: WeighRequest) -> WeighResponse:
+    return WeighResponse(weight=len(request.thing) * request.scale)
+
+
+def fake_task(  # noqa: PLR0917
+    name: str,
+    rpc: str,
+    request: type[RequestModel],
+    response: type[ResponseModel],
+    example: RequestModel,
+    expected: str,
+) -> Task:
+    def unused(*_: Any) -> Any:
+        raise AssertionError("the doors leave the work to the engine")
+
+    return Task(
+        name, f"{name} → louder", rpc, request, response, {}, 1,
+        unused, unused, unused, unused, unused, lambda: example, expected,
+    )  # fmt: skip
+
+
+SHOUT = fake_task(
+    "shout", "Shout", ShoutRequest, ShoutResponse,
+    ShoutRequest(text="grün", times=2), "GRÜN!!",
+)  # fmt: skip
+WEIGH = fake_task(
+    "weigh-thing", "WeighThing", WeighRequest, WeighResponse,
+    WeighRequest(thing=b"\x00\xff\r\n", scale=0.5), "2.0",
+)  # fmt: skip
+TASKS = [SHOUT, WEIGH]
+ANSWERS = {"shout": shout, "weigh-thing": weigh}
+
+
+@cache
+def fake_service() -> ServiceDescriptor:
+    """The service of the fake tasks, generated as the real one is."""
+    pool = DescriptorPool()
+    pool.Add(descriptor(proto(TASKS, {})))
+    return pool.FindServiceByName(f"{PACKAGE}.{SERVICE}")
+
+
+class FakeEngine:
+    """Answers at once, or after `delay_s`, or with `problem`."""
+
+    def __init__(self) -> None:
+        self.tasks: Mapping[str, Task] = {task.name: task for task in TASKS}
+        self.problem: Exception | None = None
+        self.delay_s = 0.0
+        self.is_ready = True
+        self.asked: list[tuple[str, RequestModel, float | None]] = []
+        self.answered = 0
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    async def answer(
+        self, task: str, request: RequestModel, *, timeout_s: float | None = None
+    ) -> ResponseModel:
+        self.asked.append((task, request, timeout_s))
+        await asyncio.sleep(self.delay_s)
+        if self.problem is not None:
+            raise self.problem
+        self.answered += 1
+        return ANSWERS[task](request)  # type: ignore[operator]

@@ -1,0 +1,338 @@
+"""calls to a gRPC server over a fake engine → the engine's answers, and every way to be refused."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from fake_tasks import TASKS, FakeEngine, ShoutRequest, fake_service
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from service import errors
+from service.errors import Problem
+from service.pb.convert import to_message
+from service.rpc import RpcServer
+
+Code = grpc.StatusCode
+METHODS = fake_service().methods_by_name
+NAME = fake_service().full_name
+LIMIT_BYTES = 4_096
+UNKNOWN_FIELD = b"\xa0\x06\x01"
+"""Field 100, a varint."""
+
+
+class Door:
+    """A running server with its engine, and a client's view of it."""
+
+    def __init__(self, server: RpcServer, engine: FakeEngine, channel: grpc.aio.Channel) -> None:
+        self.server, self.engine, self.channel = server, engine, channel
+        self.health = health_pb2_grpc.HealthStub(channel)
+
+    async def call(self, rpc: str, message: Message | bytes, **options: Any) -> Any:
+        raw = message if isinstance(message, bytes) else message.SerializeToString()
+        reply = GetMessageClass(METHODS[rpc].output_type)
+        method = self.channel.unary_unary(f"/{NAME}/{rpc}", response_deserializer=reply.FromString)
+        return await method(raw, **options)
+
+    async def refusal(self, rpc: str, message: Message | bytes, **options: Any) -> tuple[Any, str]:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.call(rpc, message, **options)
+        return caught.value.code(), caught.value.details() or ""
+
+    async def status(self, service: str = "") -> int:
+        return (await self.health.Check(health_pb2.HealthCheckRequest(service=service))).status
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Door]:
+    engine = FakeEngine()
+    server = RpcServer(engine, "127.0.0.1:0", LIMIT_BYTES, service=fake_service())
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield Door(server, engine, channel)
+    await server.stop(grace_s=0)
+
+
+def with_door(scenario: Callable[[Door], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20), opened() as door:
+            await scenario(door)
+
+    asyncio.run(run())
+
+
+def request(rpc: str, **fields: Any) -> Message:
+    return GetMessageClass(METHODS[rpc].input_type)(**fields)
+
+
+HELLO = request("Shout", text=["hello"])
+
+
+def test_the_door_answers_what_the_engine_answers() -> None:
+    async def scenario(door: Door) -> None:
+        for task in TASKS:
+            method = METHODS[task.rpc]
+            sent = to_message(task.example(), GetMessageClass(method.input_type))
+            got = await door.call(task.rpc, sent)
+            answer = await door.engine.answer(task.name, task.example())
+            assert got == to_message(answer, GetMessageClass(method.output_type))
+            assert task.expected in str(answer)
+
+    with_door(scenario)
+
+
+def test_the_engine_gets_the_request_with_its_defaults_and_the_deadline() -> None:
+    async def scenario(door: Door) -> None:
+        await door.call("Shout", HELLO, timeout=5)
+        await door.call("Shout", HELLO)
+        (_, first, timeout_s), (_, second, no_timeout) = door.engine.asked
+        assert first == second == ShoutRequest(text=["hello"], times=1)
+        assert 4 < (timeout_s or 0) <= 5
+        assert no_timeout is None
+
+    with_door(scenario)
+
+
+@pytest.mark.parametrize("kind", Problem.__subclasses__())
+def test_every_problem_has_its_code_and_names_the_field(kind: type[Problem]) -> None:
+    async def scenario(door: Door) -> None:
+        door.engine.problem = kind("is not served", "text")
+        assert await door.refusal("Shout", HELLO) == (kind.code, "text: is not served")
+
+    with_door(scenario)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "fields", "words"),
+    [
+        ("Shout", {"text": ["a"], "times": 9}, ["times: ", "3"]),
+        ("Shout", {"times": 2}, ["text: ", "required"]),
+        ("WeighThing", {"thing": b"x" * 101}, ["thing: ", "100 bytes"]),
+        ("WeighThing", {"thing": b""}, ["thing: ", "1 byte"]),
+    ],
+)
+def test_a_value_over_a_limit_is_refused_with_field_and_limit(
+    rpc: str, fields: dict[str, Any], words: list[str]
+) -> None:
+    async def scenario(door: Door) -> None:
+        code, details = await door.refusal(rpc, request(rpc, **fields))
+        assert code == Code.INVALID_ARGUMENT
+        assert all(word in details for word in words), details
+        assert not door.engine.asked
+
+    with_door(scenario)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", HELLO.SerializeToString() + UNKNOWN_FIELD],
+    ids=["not protobuf", "not UTF-8", "unknown field"],
+)
+def test_bytes_that_are_not_the_message_are_the_clients_fault(raw: bytes) -> None:
+    async def scenario(door: Door) -> None:
+        code, details = await door.refusal("Shout", raw)
+        assert code == Code.INVALID_ARGUMENT
+        assert "ShoutRequest" in details
+        assert not door.engine.asked
+
+    with_door(scenario)
+
+
+def test_a_fault_of_the_server_is_logged_once_and_not_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(door: Door) -> None:
+        door.engine.problem = ZeroDivisionError("secret")
+        assert await door.refusal("Shout", HELLO) == (Code.INTERNAL, "internal error")
+
+    with caplog.at_level(logging.ERROR):
+        with_door(scenario)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "secret" in caplog.text
+
+
+def test_a_deadline_ends_the_call_and_the_engines_work() -> None:
+    async def scenario(door: Door) -> None:
+        door.engine.delay_s = 1
+        code, _ = await door.refusal("Shout", HELLO, timeout=0.1)
+        assert code == Code.DEADLINE_EXCEEDED
+        await asyncio.sleep(1)
+        assert (len(door.engine.asked), door.engine.answered) == (1, 0)
+        await asyncio.wait_for(door.server.stop(grace_s=15), 5)  # it counts as ended
+
+    with_door(scenario)
+
+
+def test_a_message_over_the_limit_is_refused_and_the_next_is_served() -> None:
+    async def scenario(door: Door) -> None:
+        large = request("Shout", text=["x" * LIMIT_BYTES])
+        code, _ = await door.refusal("Shout", large)
+        assert code == Code.RESOURCE_EXHAUSTED
+        assert (await door.call("Shout", HELLO)).shouts[0].text == "HELLO!"
+
+    with_door(scenario)
+
+
+def test_a_stop_lets_calls_in_flight_finish_and_refuses_new_ones() -> None:
+    async def scenario(door: Door) -> None:
+        door.engine.delay_s = 0.5
+        calls = [asyncio.create_task(door.call("Shout", HELLO)) for _ in range(4)]
+        while len(door.engine.asked) < 4:
+            await asyncio.sleep(0.01)
+        watch = door.health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        began = asyncio.get_running_loop().time()
+        stopping = asyncio.create_task(door.server.stop(grace_s=15))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        code, _ = await door.refusal("Shout", HELLO)
+        assert code == Code.UNAVAILABLE
+        await stopping
+        # The watcher's open stream must not hold the stop for the whole grace.
+        assert asyncio.get_running_loop().time() - began < 5
+        assert [(await call).shouts[0].text for call in calls] == ["HELLO!"] * 4
+
+    with_door(scenario)
+
+
+def test_no_answer_is_lost_when_the_stop_comes_under_load() -> None:
+    async def scenario(door: Door) -> None:
+        door.engine.delay_s = 0.02
+        refusals, answers = [], 0
+
+        async def client() -> None:
+            nonlocal answers
+            while True:
+                try:
+                    await door.call("Shout", HELLO)
+                    answers += 1
+                except grpc.aio.AioRpcError as error:
+                    refusals.append(error.code())
+                    return
+
+        clients = [asyncio.create_task(client()) for _ in range(16)]
+        await asyncio.sleep(0.2)
+        await door.server.stop(grace_s=15)
+        await asyncio.gather(*clients)
+        assert refusals == [Code.UNAVAILABLE] * 16
+        assert answers == door.engine.answered == len(door.engine.asked) > 16
+
+    with_door(scenario)
+
+
+def test_a_stop_ends_after_its_grace_though_work_goes_on() -> None:
+    async def scenario(door: Door) -> None:
+        door.engine.delay_s = 30
+        call = asyncio.create_task(door.refusal("Shout", HELLO))
+        while not door.engine.asked:
+            await asyncio.sleep(0.01)
+        await door.server.stop(grace_s=0.2)
+        code, _ = await call
+        assert code in (Code.UNAVAILABLE, Code.CANCELLED)
+
+    with_door(scenario)
+
+
+def test_health_follows_the_engine_and_the_drain_while_calls_are_still_answered() -> None:
+    async def scenario(door: Door) -> None:
+        states = health_pb2.HealthCheckResponse
+        door.engine.is_ready = False
+        assert await door.status() == states.NOT_SERVING
+        door.engine.is_ready = True
+        assert await door.status() == await door.status(NAME) == states.SERVING
+        door.server.begin_drain()
+        assert await door.status() == await door.status(NAME) == states.NOT_SERVING
+        assert (await door.call("Shout", HELLO)).shouts[0].text == "HELLO!"
+
+    with_door(scenario)
+
+
+def test_health_of_an_unknown_service_is_not_found() -> None:
+    async def scenario(door: Door) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await door.status("nobody")
+        assert caught.value.code() == Code.NOT_FOUND
+
+    with_door(scenario)
+
+
+def test_a_watcher_hears_of_the_drain_after_another_has_left() -> None:
+    async def scenario(door: Door) -> None:
+        watches = [door.health.Watch(health_pb2.HealthCheckRequest()) for _ in range(2)]
+        for watch in watches:
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watches[0].cancel()
+        await asyncio.sleep(0.2)
+        door.server.begin_drain()
+        assert (await watches[1].read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+    with_door(scenario)
+
+
+def test_reflection_lists_the_services() -> None:
+    async def scenario(door: Door) -> None:
+        stub = reflection_pb2_grpc.ServerReflectionStub(door.channel)
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        stream = stub.ServerReflectionInfo(iter([asked]))
+        listed = {service.name for service in (await stream.read()).list_services_response.service}
+        reflection = "grpc.reflection.v1alpha.ServerReflection"
+        assert listed == {NAME, "grpc.health.v1.Health", reflection}
+
+    with_door(scenario)
+
+
+def test_garbage_on_the_port_hurts_nobody() -> None:
+    async def scenario(door: Door) -> None:
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 40, b"PRI * HTTP/2.0\r\n"):
+            _, writer = await asyncio.open_connection("127.0.0.1", door.server.port)
+            writer.write(garbage)
+            await writer.drain()
+            writer.close()
+        assert (await door.call("Shout", HELLO)).shouts[0].text == "HELLO!"
+
+    with_door(scenario)
+
+
+def test_a_method_without_a_task_is_unimplemented() -> None:
+    async def scenario(door: Door) -> None:
+        method = door.channel.unary_unary(f"/{NAME}/Whisper")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await method(b"")
+        assert caught.value.code() == Code.UNIMPLEMENTED
+
+    with_door(scenario)
+
+
+def test_a_port_that_is_taken_fails_at_the_start() -> None:
+    async def scenario(door: Door) -> None:
+        address = f"127.0.0.1:{door.server.port}"
+        second = RpcServer(door.engine, address, LIMIT_BYTES, service=fake_service())
+        with pytest.raises(RuntimeError):
+            await second.start()
+        await second.stop(grace_s=0)
+
+    with_door(scenario)
+
+
+def test_workers_can_share_a_port() -> None:
+    async def scenario(door: Door) -> None:
+        shared: dict[str, Any] = {"share_port": True, "service": fake_service()}
+        first = RpcServer(door.engine, "127.0.0.1:0", LIMIT_BYTES, **shared)
+        await first.start()
+        second = RpcServer(door.engine, f"127.0.0.1:{first.port}", LIMIT_BYTES, **shared)
+        await second.start()
+        assert second.port == first.port
+        await asyncio.gather(first.stop(grace_s=0), second.stop(grace_s=0))
+
+    with_door(scenario)
+
+
+def test_every_problem_of_the_errors_file_is_tried_here() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    problems = {kind for kind in kinds if issubclass(kind, Problem)} - {Problem}
+    assert problems == set(Problem.__subclasses__())
