@@ -59,9 +59,9 @@ def test_every_attention_is_expected_as_one_op() -> None:
 def test_score_counts_the_pictures_that_are_right() -> None:
     class Known(torch.nn.Module):
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return torch.tensor([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
+            return torch.stack([9.0 - pixels, pixels], dim=1)
 
-    batch = {"pixels": torch.zeros(3), "labels": torch.tensor([0, 1, 1])}
+    batch = {"pixels": torch.tensor([0.0, 0.0, 9.0]), "labels": torch.tensor([0, 1, 1])}
     sums = vit.score(Known(), batch)
     assert (sums["count"], sums["correct"]) == (3, 2)
     assert sums["loss"] == pytest.approx(9.0, abs=0.01)

@@ -74,7 +74,8 @@ def test_augmentation_moves_flips_and_covers_and_does_nothing_else() -> None:
     out = augmented(images, shift=2, cutout=8, rng=np.random.default_rng(0))
     covered = (out == cifar10.GREY).all(-1)
     sizes = covered.sum((1, 2))
-    assert sizes.max() == 64 and sizes.min() >= 16
+    assert sizes.max() == 64
+    assert sizes.min() >= 16
     assert (out[..., 2][~covered] == 7).all()
     flipped = out[:, 31, 16, 1] < out[:, 31, 8, 1]
     assert 60 < flipped.sum() < 140
@@ -109,7 +110,8 @@ def test_train_dev_and_test_are_read_and_apart(small_copy: Path) -> None:
     shades = {split: set(data.images[:, 0, 0, 0].tolist()) for split, data in splits.items()}
     assert (len(shades["train"]), len(shades["dev"]), len(shades["test"])) == (24, 6, 10)
     assert not shades["train"] & shades["dev"]
-    assert splits["train"].augmentation and not splits["dev"].augmentation
+    assert splits["train"].augmentation
+    assert not splits["dev"].augmentation
     assert json.loads((small_copy / "assets" / "labels.json").read_text()) == ["cat", "dog"]
 
 
@@ -126,4 +128,5 @@ def test_stripes_are_the_same_for_a_step_and_differ_between_splits(tmp_path: Pat
 def test_the_copy_of_cifar_is_read_whole(data_dir: Path) -> None:
     images, labels, names = cifar10.read_images(data_dir / cifar10.PATH, "test")
     assert images.shape == (8_000, 32, 32, 3)
-    assert len(names) == 10 and set(labels.tolist()) == set(range(10))
+    assert len(names) == 10
+    assert set(labels.tolist()) == set(range(10))

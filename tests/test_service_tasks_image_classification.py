@@ -64,7 +64,8 @@ def test_the_middle_square_of_any_size_is_seen(format: str, size: tuple[int, int
 
 
 def assert_alike(pixels: np.ndarray, expected: list[list[int]], *, tolerance: int) -> None:
-    assert pixels.shape == (32, 32, 3) and pixels.dtype == np.uint8
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
     assert np.abs(np.array(corners(pixels)) - expected).max() <= tolerance
 
 
@@ -165,6 +166,7 @@ def test_damaged_bytes_are_answered_or_refused_and_nothing_else(format: str) -> 
         scene(40, 40).convert("RGBA" if format != "JPEG" else "RGB"), format, exif=exif
     )
     rng = random.Random(0)
+    refused = []
     for _ in range(200):
         damaged = bytearray(content)
         for _ in range(rng.randrange(1, 6)):
@@ -172,7 +174,8 @@ def test_damaged_bytes_are_answered_or_refused_and_nothing_else(format: str) -> 
         try:
             task.square(bytes(damaged))
         except Problem as problem:
-            assert problem.field == "image"
+            refused.append(problem.field)
+    assert set(refused) == {"image"}
 
 
 @pytest.mark.parametrize(
@@ -241,5 +244,6 @@ def test_class_names_come_from_the_models_folder(tmp_path: Path) -> None:
 def test_the_example_fits_the_contract() -> None:
     (item,) = task.preprocess(task.example(), NAMES)
     spec = task.CONTRACT["model"].inputs["pixels"]
-    assert item["pixels"].shape == spec.axes[1:] and item["pixels"].dtype == spec.dtype
+    assert item["pixels"].shape == spec.axes[1:]
+    assert item["pixels"].dtype == spec.dtype
     assert task.cost(item) == 1

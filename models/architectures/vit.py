@@ -93,7 +93,7 @@ class ClassToken(nn.Module):
         return torch.cat([self.token.expand(len(tokens), -1, -1), tokens], dim=1)
 
     def forward(
-        self, tokens: Float[Tensor, "batch patches+1 width"]
+        self, tokens: Float[Tensor, "batch positions width"]
     ) -> Float[Tensor, "batch width"]:
         return tokens[:, 0]
 
@@ -113,7 +113,10 @@ class AttentionPooling(nn.Module):
         return (importance * tokens).sum(dim=1)
 
 
-POOLINGS: dict[str, type[ClassToken | AttentionPooling]] = {"class-token": ClassToken, "attention": AttentionPooling}
+POOLINGS: dict[str, type[ClassToken | AttentionPooling]] = {
+    "class-token": ClassToken,
+    "attention": AttentionPooling,
+}
 
 
 class VisionTransformer(nn.Module):
@@ -160,7 +163,7 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     logits, labels = model(batch["pixels"]).float(), batch["labels"]
     total = functional.cross_entropy(logits, labels, reduction="sum")
     correct = (logits.argmax(-1) == labels).sum()
-    return {"count": len(labels), "loss": float(total), "correct": int(correct)}
+    return {"count": float(len(labels)), "loss": float(total), "correct": float(correct)}
 
 
 def graphs(model: VisionTransformer) -> tuple[Graph]:
