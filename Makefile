@@ -50,5 +50,5 @@ lock:  ## resolve requirements/*.in into the pinned *.txt
 	for name in serve develop; do \
 	  rm -rf build/lock && $(PYTHON) -m venv build/lock && \
 	  build/lock/bin/pip install --quiet -r requirements/$$name.in && \
-	  { echo "# Written by make lock from $$name.in."; build/lock/bin/pip freeze; } \
+	  { echo "# Written by make lock from $$name.in."; build/lock/bin/pip freeze | sed 's/+cpu$$//'; } \
 	    > requirements/$$name.txt; done

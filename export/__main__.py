@@ -1,7 +1,5 @@
 """`python -m export NAME`: a trained run → a model folder in the store, as a table of what was done."""
 
-from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +10,9 @@ from rich.table import Table
 from export.lower import TARGETS
 from export.model import export_model
 from export.parity import ParityError
-from models import checkpoint
+from export.source import from_package, from_run
 from service import store
-from service.manifest import Data, Manifest
+from service.manifest import Manifest
 
 app = typer.Typer(add_completion=False)
 
@@ -31,6 +29,7 @@ def report(manifest: Manifest) -> Table:
 def main(
     name: str,
     run_dir: Annotated[Path | None, typer.Option(help="Default: runs/NAME.")] = None,
+    whisper: Annotated[str, typer.Option(help="Fetch this Whisper model: tiny.en or base.")] = "",
     target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "cpu",
     out: Annotated[Path, typer.Option(help="Folder for the model folder.")] = Path("build"),
     install: Annotated[bool, typer.Option(help="Put the model in the store.")] = True,
@@ -38,23 +37,10 @@ def main(
     """Export the trained run NAME: trace, lower attention, check parity, publish."""
     if target not in TARGETS:
         raise typer.BadParameter(f"{target!r} is not one of {', '.join(TARGETS)}")
-    run = run_dir or Path("runs") / name
-    state = checkpoint.read(run)
-    of, model = checkpoint.load_model(run)
-    dataset = import_module(f"models.datasets.{state['recipe']['dataset']}")
+    trained = from_package(whisper) if whisper else from_run(run_dir or Path("runs") / name)
     console = Console()
     try:
-        manifest = export_model(
-            of,
-            model,
-            name=name,
-            target=target,
-            config=asdict(model.config),  # type: ignore[arg-type]
-            assets=run / "assets",
-            data=Data(source=dataset.SOURCE, licence=dataset.LICENCE),
-            recipe=state["recipe"] | {"trained_steps": state["step"]},
-            folder=out / name,
-        )
+        manifest = export_model(trained, name=name, target=target, folder=out / name)
     except ParityError as error:
         console.print(f"[red]not published[/red]: {error}")
         raise typer.Exit(1) from error

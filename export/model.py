@@ -1,4 +1,4 @@
-"""architecture, trained module → published folder: trace, lower, check and publish in order."""
+"""trained model → published folder: trace, lower, check and publish in order."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import Any
 
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from export.parity import check
 from export.publish import publish, split_weights
 from export.trace import trace
-from models.catalogue import Architecture
-from service.manifest import Data, Manifest, Package, Parity
-from service.session import Arrays
+from export.source import Trained
+from service.manifest import Manifest, Parity
 
 
 def round_to_float16(model: nn.Module) -> nn.Module:
@@ -25,24 +25,13 @@ def round_to_float16(model: nn.Module) -> nn.Module:
     return model
 
 
-def export_model(
-    of: Architecture,
-    model: Any,
-    *,
-    name: str,
-    target: str,
-    config: dict[str, Any],
-    assets: Path,
-    data: Data,
-    recipe: dict[str, Any],
-    folder: Path,
-    package: Package | None = None,
-) -> Manifest:
+def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> Manifest:
     """Export every graph of a trained model into `folder`; raises `ParityError`."""
-    round_to_float16(model)
-    expected = of.expected_fusions(model.config)[target]
+    of, model = trained.architecture, round_to_float16(trained.model)
+    config: Any = model.config
+    expected = of.expected_fusions(config)[target]
     protos: dict[str, onnx.ModelProto] = {}
-    weights: dict[str, Any] = {}
+    weights: dict[str, NDArray[Any]] = {}
     reports = {}
     by_address = {tensor.data_ptr(): key for key, tensor in _tensors(model).items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +50,7 @@ def export_model(
                 graph,
                 lowered,
                 file=file,
-                weights=_widened(own),
+                weights=own,
                 target=target,
                 expected=expected[graph.name],
                 tolerance=of.tolerance,
@@ -70,28 +59,11 @@ def export_model(
             file.unlink()
         protos[graph.name] = proto
         weights |= own
+    parity = Parity(tolerance=of.tolerance, graphs=reports)
     return publish(
-        folder,
-        name=name,
-        architecture=of.name,
-        config=config,
-        target=target,
-        graphs=protos,
-        weights=weights,
-        assets=assets,
-        parity=Parity(tolerance=of.tolerance, graphs=reports),
-        data=data,
-        recipe=recipe,
-        package=package,
+        folder, trained, name=name, target=target, graphs=protos, weights=weights, parity=parity
     )
 
 
 def _tensors(module: nn.Module) -> Mapping[str, torch.Tensor]:
     return dict(module.named_parameters()) | dict(module.named_buffers())
-
-
-def _widened(weights: Arrays) -> Arrays:
-    return {
-        key: array.astype("float16").astype("float32") if array.dtype == "float32" else array
-        for key, array in weights.items()
-    }

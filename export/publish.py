@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from export.source import Trained
 from service import manifest as manifests
-from service.manifest import WEIGHTS, Data, GraphFile, Manifest, Package, Parity, sha256
+from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
 
 INLINE_BYTES = 1_024
 """Initializers up to this size stay in the graph; larger ones are weights."""
@@ -46,18 +48,13 @@ def split_weights(
 
 def publish(
     folder: Path,
+    trained: Trained,
     *,
     name: str,
-    architecture: str,
-    config: dict[str, Any],
     target: str,
     graphs: Mapping[str, onnx.ModelProto],
     weights: Mapping[str, NDArray[Any]],
-    assets: Path,
     parity: Parity,
-    data: Data,
-    recipe: dict[str, Any],
-    package: Package | None = None,
 ) -> Manifest:
     """Write a model folder; without a passed parity report there is none to write."""
     if set(parity.graphs) != set(graphs):
@@ -73,12 +70,12 @@ def publish(
         },
         folder / WEIGHTS,
     )
-    if assets.is_dir():
-        shutil.copytree(assets, folder, dirs_exist_ok=True)
+    for asset in trained.assets:
+        shutil.copy(asset, folder)
     manifest = Manifest(
         name=name,
-        architecture=architecture,
-        config=config,
+        architecture=trained.architecture.name,
+        config=asdict(trained.model.config),  # type: ignore[arg-type]
         target=target,
         graphs={
             graph_name: GraphFile(
@@ -93,10 +90,11 @@ def publish(
         },
         files={path.name: sha256(path) for path in sorted(folder.iterdir())},
         parity=parity,
-        data=data,
-        recipe=recipe,
+        data=trained.data,
+        recipe=trained.recipe,
+        metrics=trained.metrics,
         revision=_revision(),
-        package=package,
+        package=trained.package,
     )
     text = json.dumps(manifest.model_dump(), indent=1)
     (folder / manifests.NAME).write_text(text + "\n")

@@ -1,13 +1,20 @@
 """`python -m models train|evaluate`: the command line of the training side."""
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
+from models import evaluate as evaluation
+from models import table
 from models.catalogue import recipes
 from models.train import train as run_recipe
+from service.settings import Settings
+from service.tasks import Task, task_names
+from service.tasks import task as task_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -44,6 +51,42 @@ def train(
         compiled=compiled,
     )
     typer.echo("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+
+
+async def _measured(
+    task: Task, data_dir: Path, split: str, run_dir: Path | None, url: str | None
+) -> dict[str, float]:
+    settings = Settings()
+    if run_dir:
+        predict = await evaluation.from_checkpoint(task, settings, run_dir)
+    elif url:
+        predict = await evaluation.from_service(task, url)
+    else:
+        predict = await evaluation.from_store(task, settings)
+    return await evaluation.measure(predict, task, evaluation.examples(task, data_dir, split))
+
+
+@app.command()
+def evaluate(
+    name: Annotated[str | None, typer.Argument(help="A task; none with --all.")] = None,
+    data_dir: DataDir = Path("data"),
+    split: str = "test",
+    run_dir: Annotated[Path | None, typer.Option(help="Measure a training run.")] = None,
+    url: Annotated[str | None, typer.Option(help="Measure a running service.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Measure every task.")] = False,
+    readme: Annotated[Path | None, typer.Option(help="Rewrite this file's table.")] = None,
+) -> None:
+    """Measure models of the store (or a run, or a service) and print the figures as JSON."""
+    known = [each.replace("_", "-") for each in task_names()]
+    if not every and name not in known:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}")
+    figures = {
+        each: asyncio.run(_measured(task_of(each), data_dir, split, run_dir, url))
+        for each in (known if every else [str(name)])
+    }
+    typer.echo(json.dumps(figures, indent=1))
+    if readme:
+        table.rewrite(readme, figures)
 
 
 app()

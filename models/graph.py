@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from models.layers import keep_mask
 from service.contract import Graph as Contract
 
 
@@ -30,3 +31,11 @@ class Graph:
     cases: Sequence[Mapping[str, int]]
     defined: Callable[[Mapping[str, Tensor], str], Tensor | None] = lambda inputs, output: None
     """Inputs and output name → mask that broadcasts to the output; None where all of it counts."""
+
+
+def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
+    """`defined` of a decoding step: a cache means something up to the position just written."""
+    if not output.startswith("present_"):
+        return None
+    max_len = inputs["past_key_0"].shape[2]
+    return keep_mask(inputs["past_lengths"] + 1, max_len).transpose(2, 3)

@@ -66,6 +66,8 @@ class Manifest(Record):
     parity: Parity
     data: Data
     recipe: dict[str, object]
+    metrics: dict[str, float]
+    """What the last evaluation of the training run gave, on the dev split."""
     revision: str
     package: Package | None = None
 

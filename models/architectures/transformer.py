@@ -6,7 +6,7 @@ token, the encoder once per sentence). One embedding serves source, target and o
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.graph import Fusions, Graph
+from models.graph import Fusions, Graph, written_cache
 from models.layers import (
     DecoderLayer,
     EncoderLayer,
@@ -245,12 +245,6 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
             **past,
         }
 
-    def written(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
-        if not output.startswith("present_"):
-            return None
-        max_len = inputs["past_key_0"].shape[2]
-        return keep_mask(inputs["past_lengths"] + 1, max_len).transpose(2, 3)
-
     names = [f"{part}_{layer}" for layer in layers for part in ("key", "value")]
     return (
         Graph(
@@ -277,7 +271,7 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
                 {"batch": 1, "src_len": 1, "past_len": 1, "max_len": 4},
                 {"batch": 5, "src_len": 23, "past_len": 30, "max_len": 31},
             ],
-            defined=written,
+            defined=written_cache,
         ),
     )
 

@@ -1,0 +1,247 @@
+"""log-mel features, tokens so far → logits of the next token: Whisper, for speech recognition.
+
+Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", 2.2, and
+the released checkpoints: two convolutions in front of a pre-norm Transformer, fixed sinusoidal
+positions in the encoder, learned ones in the decoder, one embedding for input and output.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.datasets import Batch
+from models.graph import Fusions, Graph, written_cache
+from models.layers import (
+    DecoderLayer,
+    EncoderLayer,
+    Memory,
+    flat,
+    pairs,
+    sinusoidal_positions,
+)
+from models.recipe import Recipe
+from service.tasks.automatic_speech_recognition import CONTRACT
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the model; `frames` is the length of its input, `max_len` bounds text in tokens."""
+
+    vocab: int
+    width: int
+    heads: int
+    hidden: int
+    encoder_layers: int
+    decoder_layers: int
+    mels: int = 80
+    frames: int = 3_000
+    max_len: int = 448
+
+    @property
+    def src_len(self) -> int:
+        """Encoder positions: the second convolution halves the frames."""
+        return self.frames // 2
+
+
+PRESETS = {
+    "testing": Config(
+        vocab=2_048, width=32, heads=2, hidden=64, encoder_layers=2, decoder_layers=2
+    ),
+    "tiny.en": Config(
+        vocab=51_864, width=384, heads=6, hidden=1_536, encoder_layers=4, decoder_layers=4
+    ),
+    "base": Config(
+        vocab=51_865, width=512, heads=8, hidden=2_048, encoder_layers=6, decoder_layers=6
+    ),
+}
+
+
+class Whisper(nn.Module):
+    """Audio encoder and text decoder.
+
+    The key projections of the released checkpoints have no bias: here it is zero.
+    """
+
+    encoder_positions: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        sizes = (width, config.heads, config.hidden, 0.0)
+        self.stem = nn.Sequential(
+            nn.Conv1d(config.mels, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv1d(width, width, 3, stride=2, padding=1),
+            nn.GELU(),
+        )
+        self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(config.encoder_layers))
+        self.encoder_norm = nn.LayerNorm(width)
+        self.embedding = nn.Embedding(config.vocab, width)
+        self.decoder_positions = nn.Parameter(torch.randn(config.max_len, width) * 0.02)
+        self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.decoder_layers))
+        self.decoder_norm = nn.LayerNorm(width)
+        # Kept in checkpoints, because the released ones hold it rounded to float16.
+        self.register_buffer("encoder_positions", sinusoidal_positions(config.src_len, width))
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+
+    def encode(self, features: Float[Tensor, "batch mels frames"]) -> list[Memory]:
+        """Features → the cross-attention keys and values of every decoder layer."""
+        x = self.stem(features).transpose(1, 2) + self.encoder_positions
+        for layer in self.encoder:
+            x = layer(x)
+        x = self.encoder_norm(x)
+        return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[union-attr,operator]
+
+    def project(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len vocab"]:
+        return functional.linear(self.decoder_norm(x), self.embedding.weight)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch mels frames"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch tgt_len vocab"]:
+        """Teacher-forced logits: position t sees target tokens 0..t."""
+        x = self.embedding(target) + self.decoder_positions[: target.shape[1]]
+        for layer, memory in zip(self.decoder, self.encode(features), strict=True):
+            x = layer(x, memory=memory)
+        return self.project(x)
+
+    def step(
+        self,
+        tokens: Int[Tensor, "batch 1"],
+        past_lengths: Int[Tensor, " batch"],
+        memories: Sequence[Memory],
+        caches: Sequence[Memory],
+    ) -> tuple[Float[Tensor, "batch vocab"], list[Memory]]:
+        """One decoding step; the rows may have pasts of different lengths."""
+        x = self.embedding(tokens) + self.decoder_positions[past_lengths][:, None]
+        presents = []
+        for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
+            x, present = layer.step(x, cache=cache, past_lengths=past_lengths, memory=memory)  # type: ignore[operator,union-attr]
+            presents.append(present)
+        return self.project(x)[:, 0], presents
+
+
+def build(config: Config) -> Whisper:
+    return Whisper(config)
+
+
+def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Cross entropy of the next token."""
+    logits = model(batch["features"], batch["target"])
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(), batch["labels"].flatten(), ignore_index=IGNORE
+    )
+
+
+def score(model: nn.Module, batch: Batch) -> dict[str, float]:
+    """Sums over a dev batch: `count` target tokens, their `loss`, `correct` ones."""
+    logits, labels = model(batch["features"], batch["target"]), batch["labels"]
+    total = functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    kept = labels != IGNORE
+    correct = ((logits.argmax(-1) == labels) & kept).sum()
+    return {"count": int(kept.sum()), "loss": float(total), "correct": int(correct)}
+
+
+class _Encoder(nn.Module):
+    """The graph `encoder`: see service/tasks/automatic_speech_recognition.py, CONTRACT."""
+
+    def __init__(self, model: Whisper) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        return flat(self.model.encode(features))
+
+
+class _DecoderStep(nn.Module):
+    """The graph `decoder`: one step of all rows."""
+
+    def __init__(self, model: Whisper) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, past_lengths: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
+        memories, caches = pairs(layers[: len(layers) // 2]), pairs(layers[len(layers) // 2 :])
+        logits, presents = self.model.step(tokens, past_lengths, memories, caches)
+        return logits, *flat(presents)
+
+
+def graphs(model: Whisper) -> tuple[Graph, Graph]:
+    """Encoder and decoding step; the encoder's input has one length only."""
+    config = model.config
+    heads, head_dim = config.heads, config.width // config.heads
+    names = [f"{part}_{i}" for i in range(config.decoder_layers) for part in ("key", "value")]
+
+    def encoder_inputs(batch: int) -> dict[str, Tensor]:
+        return {"features": torch.randn(batch, config.mels, config.frames)}
+
+    def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
+        lengths = [max(0, past_len - 3 * row) for row in range(batch)]
+        sizes = {"cross": src_len, "past": max_len}
+        layers = {
+            f"{kind}_{name}": torch.randn(batch, heads, length, head_dim)
+            for kind, length in sizes.items()
+            for name in names
+        }
+        return {
+            "tokens": torch.randint(config.vocab, (batch, 1)),
+            "past_lengths": torch.tensor(lengths),
+            **layers,
+        }
+
+    decoder_cases: list[Mapping[str, int]] = [
+        {"batch": 3, "src_len": config.src_len, "past_len": 7, "max_len": 16},
+        {"batch": 1, "src_len": config.src_len, "past_len": 0, "max_len": 4},
+        {"batch": 5, "src_len": 23, "past_len": 30, "max_len": 31},
+    ]
+    return (
+        Graph(
+            name="encoder",
+            module=_Encoder(model),
+            contract=CONTRACT["encoder"],
+            outputs=[f"cross_{name}" for name in names],
+            inputs=encoder_inputs,
+            cases=[{"batch": 2}, {"batch": 1}, {"batch": 3}],
+        ),
+        Graph(
+            name="decoder",
+            module=_DecoderStep(model),
+            contract=CONTRACT["decoder"],
+            outputs=["logits", *(f"present_{name}" for name in names)],
+            inputs=decoder_inputs,
+            cases=decoder_cases,
+            defined=written_cache,
+        ),
+    )
+
+
+TOLERANCE = 5e-4
+
+
+def expected_fusions(config: Config) -> Fusions:
+    """Every attention of the model must be one op of the target."""
+    layers = config.decoder_layers
+    return {
+        "cpu": {
+            "encoder": {"MultiHeadAttention": config.encoder_layers},
+            "decoder": {"GroupQueryAttention": layers, "MultiHeadAttention": layers},
+        },
+        "onnx": {
+            "encoder": {"Attention": config.encoder_layers},
+            "decoder": {"Attention": 2 * layers},
+        },
+    }
+
+
+RECIPES: dict[str, Recipe] = {}
+"""None: the weights are imported (models/whisper_weights.py)."""

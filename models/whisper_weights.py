@@ -1,0 +1,97 @@
+"""Whisper weights from elsewhere → our module: a CTranslate2 package, a Hugging Face checkpoint.
+
+Both hold OpenAI's weights (MIT licence). The key projections have no bias there; ours gets zeros.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models.architectures.whisper import Config, Whisper
+from service import whisper_weights as package
+
+CHECKPOINT = "model.safetensors"
+NAMES = {
+    "conv1": "stem.0",
+    "conv2": "stem.2",
+    "embed_tokens": "embedding",
+    "self_attn_layer_norm": "self_attention_norm",
+    "self_attn.q_proj": "self_attention.query",
+    "self_attn.out_proj": "self_attention.out",
+    "encoder_attn_layer_norm": "cross_attention_norm",
+    "encoder_attn.q_proj": "cross_attention.query",
+    "encoder_attn.out_proj": "cross_attention.out",
+    "final_layer_norm": "feed_forward_norm",
+    "fc1": "feed_forward.0",
+    "fc2": "feed_forward.2",
+}
+ATTENTIONS = {"self_attn": "self_attention", "encoder_attn": "cross_attention"}
+
+
+def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a WhisperForConditionalGeneration → tensors by our parameter names.
+
+    Raises ValueError if a tensor has no place in our module.
+    """
+    ours: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        path = name.removeprefix("model.")
+        side, _, rest = path.partition(".")
+        if path == "proj_out.weight" or ".v_proj." in rest:
+            continue  # tied to the embedding; joined with its key
+        head, _, kind = rest.rpartition(".")
+        layers, _, part = head.removeprefix("layers.").partition(".")
+        if rest == "embed_positions.weight":
+            ours[f"{side}_positions"] = tensor
+        elif head == "layer_norm":
+            ours[f"{side}_norm.{kind}"] = tensor
+        elif head in NAMES:
+            ours[f"{NAMES[head]}.{kind}"] = tensor
+        elif part in NAMES:
+            ours[f"{side}.{layers}.{NAMES[part]}.{kind}"] = tensor
+        elif part.removesuffix(".k_proj") in ATTENTIONS and kind == "weight":
+            attention = f"{side}.{layers}.{ATTENTIONS[part.removesuffix('.k_proj')]}"
+            value = name.replace("k_proj.weight", "v_proj")
+            bias = state[f"{value}.bias"]
+            ours[f"{attention}.key_value.weight"] = torch.cat([tensor, state[f"{value}.weight"]])
+            ours[f"{attention}.key_value.bias"] = torch.cat([torch.zeros_like(bias), bias])
+        else:
+            raise ValueError(f"the checkpoint has a tensor without a place here: {name}")
+    return ours
+
+
+def _read(folder: Path, sha256: str | None) -> tuple[dict[str, int], dict[str, Tensor]]:
+    if not (folder / CHECKPOINT).exists():
+        found = package.read(folder, sha256=sha256)
+        arrays = {name: torch.from_numpy(array.copy()) for name, array in found.arrays.items()}
+        return dict(found.sizes), arrays
+    if sha256 is not None:
+        package.check_digest((folder / CHECKPOINT).read_bytes(), sha256)
+    arrays = from_hugging_face(load_file(folder / CHECKPOINT))
+    heads = json.loads((folder / "config.json").read_text())["encoder_attention_heads"]
+    return package.sizes(arrays, heads=heads), arrays
+
+
+def load(source: Path | str, *, sha256: str | None = None) -> tuple[Config, Whisper]:
+    """A model in evaluation mode from a folder of either kind, or by its id on the Hugging Face hub.
+
+    Raises ValueError if the weights do not fit the architecture or have another SHA-256.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        # Only this way needs the network and the hub's client.
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(str(source), allow_patterns=["*.json", CHECKPOINT]))
+    sizes, arrays = _read(folder, sha256)
+    config = Config(**sizes)
+    model = Whisper(config)
+    try:
+        model.load_state_dict({name: array.float() for name, array in arrays.items()})
+    except RuntimeError as misfit:
+        raise ValueError(f"{folder} does not hold a Whisper model: {misfit}") from misfit
+    return config, model.eval()
