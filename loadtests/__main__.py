@@ -26,15 +26,15 @@ def states(host: str) -> dict[str, str]:
         raise typer.BadParameter(f"{host}/status tells nothing: {error}") from error
 
 
-def main(  # noqa: PLR0917  (typer's options, given by name)
+def main(
     host: Annotated[str, typer.Option(help="REST door.")] = "http://127.0.0.1:3000",
     grpc: Annotated[str, typer.Option(help="gRPC door.")] = "127.0.0.1:50051",
     door: Annotated[list[Door] | None, typer.Option(help="Only this door.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this task.")] = None,
-    users: Annotated[int, typer.Option(min=1, help="Callers on each door.")] = 4,
-    duration_s: Annotated[float, typer.Option(min=1)] = 20.0,
+    users: Annotated[int, typer.Option(min=1, help="Callers of a door.")] = 4,
+    duration_s: Annotated[float, typer.Option(min=1, help="For each door.")] = 20.0,
     rate_per_s: Annotated[
-        float | None, typer.Option(help="Arrivals on each door, whether or not a caller is free.")
+        float | None, typer.Option(help="Arrivals, whether or not a caller is free.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures here, as JSON.")] = None,
 ) -> None:
@@ -43,15 +43,23 @@ def main(  # noqa: PLR0917  (typer's options, given by name)
     told = states(host)
     served = [task for task in chosen if told.get(task.name) == "ready"]
     addresses = {Door.REST: host, Door.GRPC: grpc}
-    addresses = {one: addresses[one] for one in door or Door}
+    doors = door or list(Door)
     console = Console()
     if not served:
         console.print(f"none of the tasks asked for is ready: {told}")
         raise typer.Exit(1)
-    recorder = run(
-        scenarios(served), addresses, users=users, duration_s=duration_s, rate_per_s=rate_per_s
-    )
-    rows = [recorder.figures(task.name, one) for task in chosen for one in addresses]
+    recorders = {
+        one: run(
+            scenarios(served),
+            one,
+            addresses[one],
+            users=users,
+            duration_s=duration_s,
+            rate_per_s=rate_per_s,
+        )
+        for one in doors
+    }
+    rows = [recorders[one].figures(task.name, one) for task in chosen for one in doors]
     over: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         # With given arrivals the requests per second are no merit of the service.

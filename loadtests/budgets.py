@@ -14,7 +14,7 @@ class Door(StrEnum):
 
 @dataclass(frozen=True)
 class Budget:
-    """What a door must keep for a task while all tasks are asked at once."""
+    """What a door must keep for a task while all tasks are asked of it in turn."""
 
     p99_ms: float
     requests_per_s: float

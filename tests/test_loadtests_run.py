@@ -27,9 +27,10 @@ from loadtests.budgets import Door
 from loadtests.run import run
 from loadtests.scenarios import scenarios
 addresses, options = json.loads(sys.argv[1])
-addresses = {Door(door): address for door, address in addresses.items()}
-recorder = run(scenarios(TASKS, fake_service()), addresses, users=2, **options)
-rows = [asdict(recorder.figures(task.name, door)) for task in TASKS for door in addresses]
+rows = []
+for door, address in addresses.items():
+    recorder = run(scenarios(TASKS, fake_service()), Door(door), address, users=2, **options)
+    rows += [asdict(recorder.figures(task.name, Door(door))) for task in TASKS]
 print(json.dumps(rows))
 """
 
