@@ -1,4 +1,4 @@
-"""`python -m export NAME`: a trained run → a model folder in the store, as a table of what was done."""
+"""`python -m export NAME`: trained run → model folder in the store, and a table of the checks."""
 
 from pathlib import Path
 from typing import Annotated

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from onnx.defs import OpSchema
-from onnxscript import opset23 as op
+from onnxscript import opset23
 from onnxscript.values import Op, Opset
 
 import models.attention  # noqa: F401  (registers attendant::attend_cached)
 
+op: Any = opset23  # its stubs want a type for every tensor of a graph
 Value = Any
 """A tensor of the graph under construction."""
 INT32, INT64, BOOL = 6, 7, 9

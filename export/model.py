@@ -11,8 +11,8 @@ from torch import nn
 
 from export.parity import check
 from export.publish import publish, split_weights
-from export.trace import trace
 from export.source import Trained
+from export.trace import trace
 from service.manifest import Manifest, Parity
 
 

@@ -68,6 +68,4 @@ def check(
                     f"{dict(case)}; the tolerance is {tolerance:g}"
                 )
             largest = max(largest, worst)
-    return GraphParity(
-        cases=len(graph.cases), largest_difference=largest, attention_ops=counts
-    )
+    return GraphParity(cases=len(graph.cases), largest_difference=largest, attention_ops=counts)

@@ -31,8 +31,7 @@ def split_weights(
     the graphs of one model share their weights.
     """
     for value in list(model.graph.initializers.values()):
-        if value.name in names:
-            value.name = names[value.name]
+        value.name = names.get(str(value.name), value.name)
     proto = ir.to_proto(model)
     proto.producer_name = "attendant"
     weights = {}
@@ -59,6 +58,7 @@ def publish(
     """Write a model folder; without a passed parity report there is none to write."""
     if set(parity.graphs) != set(graphs):
         raise ValueError(f"parity covers {sorted(parity.graphs)}, not {sorted(graphs)}")
+    config: Any = trained.model.config
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for graph_name, proto in graphs.items():
@@ -75,7 +75,7 @@ def publish(
     manifest = Manifest(
         name=name,
         architecture=trained.architecture.name,
-        config=asdict(trained.model.config),  # type: ignore[arg-type]
+        config=asdict(config),
         target=target,
         graphs={
             graph_name: GraphFile(
@@ -91,8 +91,8 @@ def publish(
         files={path.name: sha256(path) for path in sorted(folder.iterdir())},
         parity=parity,
         data=trained.data,
-        recipe=trained.recipe,
-        metrics=trained.metrics,
+        recipe=dict(trained.recipe),
+        metrics=dict(trained.metrics),
         revision=_revision(),
         package=trained.package,
     )
@@ -103,7 +103,5 @@ def publish(
 
 def _revision() -> str:
     """The commit that the code was at, or `unknown` outside a checkout."""
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

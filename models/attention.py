@@ -82,4 +82,7 @@ def attend_cached(
     0..past_lengths[b]. `past_lengths` must be below max_len. Returns the output and the two
     caches after the write.
     """
-    return _attend_cached(query, key, value, past_key, past_value, past_lengths)
+    out: tuple[Tensor, Tensor, Tensor] = _attend_cached(
+        query, key, value, past_key, past_value, past_lengths
+    )
+    return out

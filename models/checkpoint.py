@@ -23,9 +23,10 @@ def save(
     step: int,
 ) -> None:
     """Write the checkpoint in one move, so that a crash leaves the one before."""
+    config: Any = model.config
     state = {
         "architecture": of.name,
-        "config": asdict(model.config),  # type: ignore[arg-type]
+        "config": asdict(config),
         "recipe": asdict(recipe),
         "step": step,
         "model": model.state_dict(),

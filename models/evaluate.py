@@ -44,7 +44,9 @@ def _accuracy(hypotheses: list[str], references: list[str]) -> float:
 
 def _word_error_rate(hypotheses: list[str], references: list[str]) -> float:
     normal = EnglishTextNormalizer()
-    return 100.0 * float(jiwer.wer([normal(r) for r in references], [normal(h) for h in hypotheses]))
+    return 100.0 * float(
+        jiwer.wer([normal(r) for r in references], [normal(h) for h in hypotheses])
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from models.layers import keep_mask
 from service.contract import Graph as Contract
 
-
 Fusions = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Target → graph → attention op → how many of it the lowered graph must hold."""
 

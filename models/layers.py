@@ -25,9 +25,7 @@ def sinusoidal_positions(length: int, width: int) -> Float[Tensor, "length width
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def keep_mask(
-    lengths: Int[Tensor, " batch"], length: int
-) -> Bool[Tensor, "batch 1 1 length"]:
+def keep_mask(lengths: Int[Tensor, " batch"], length: int) -> Bool[Tensor, "batch 1 1 length"]:
     """Lengths → mask over keys, True where a position is inside its row."""
     return (torch.arange(length, device=lengths.device)[None, :] < lengths[:, None])[
         :, None, None, :
@@ -56,14 +54,16 @@ class _Projections(nn.Module):
         self.out = nn.Linear(width, width)
 
     def split(self, x: Float[Tensor, "batch len width"]) -> Heads:
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        batch, length, _ = x.shape
+        return x.view(batch, length, self.heads, self.head_dim).transpose(1, 2)
 
     def keys_values(self, x: Float[Tensor, "batch len width"]) -> Memory:
         key, value = self.key_value(x).chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
     def merge(self, x: Heads) -> Float[Tensor, "batch len width"]:
-        return self.out(x.transpose(1, 2).flatten(2))
+        merged: Tensor = self.out(x.transpose(1, 2).flatten(2))
+        return merged
 
 
 class SelfAttention(_Projections):
@@ -77,9 +77,7 @@ class SelfAttention(_Projections):
         causal: bool = False,
     ) -> Float[Tensor, "batch len width"]:
         key, value = self.keys_values(x)
-        return self.merge(
-            attend(self.split(self.query(x)), key, value, mask=mask, causal=causal)
-        )
+        return self.merge(attend(self.split(self.query(x)), key, value, mask=mask, causal=causal))
 
     def step(
         self,
@@ -111,9 +109,7 @@ class CrossAttention(_Projections):
         memory: Memory,
         mask: Bool[Tensor, "batch #heads #len src_len"] | None = None,
     ) -> Float[Tensor, "batch len width"]:
-        return self.merge(
-            attend(self.split(self.query(x)), memory[0], memory[1], mask=mask)
-        )
+        return self.merge(attend(self.split(self.query(x)), memory[0], memory[1], mask=mask))
 
 
 class FeedForward(nn.Sequential):

@@ -30,7 +30,8 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices (Jordan et al. 2024), AdamW for everything else."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
             hidden = parameter.ndim == 2 and isinstance(module, nn.Linear)
@@ -128,7 +129,7 @@ def train(
             rate = learning_rate(recipe, step)
             with precision(recipe):
                 loss = loss_of(model, batch)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for stepper in steppers:
                 for group in stepper.param_groups:
@@ -140,7 +141,9 @@ def train(
             if done % recipe.evaluate_every_steps == 0 or done == stop:
                 metrics = {"train_loss": sum(losses) / len(losses)}
                 metrics |= evaluate(architecture, model, dev, recipe)
-                rows.writerow([done, f"{rate:.3g}", *(f"{value:.4f}" for value in metrics.values())])
+                rows.writerow(
+                    [done, f"{rate:.3g}", *(f"{value:.4f}" for value in metrics.values())]
+                )
                 file.flush()
                 losses = []
             if time.monotonic() - saved_s > CHECKPOINT_EVERY_S or done == stop:

@@ -32,7 +32,7 @@ ENGINE = Engine(tasks(), SETTINGS)
 class Attendant:
     """The worker: start-up, readiness and an orderly end."""
 
-    @bentoml.on_startup
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
         logging.getLogger("attendant").setLevel(logging.INFO)
@@ -63,7 +63,7 @@ class Attendant:
         ENGINE.draining = True
         self.rpc.begin_drain()
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         self._begin_drain()
         await self.rpc.stop(SETTINGS.drain_s)

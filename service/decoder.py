@@ -52,7 +52,9 @@ class _Live:
         # At most `width` of the best 2 * width can be ends, so `width` open ones remain.
         best = np.argpartition(-totals, 2 * width - 1, axis=None)[: 2 * width]
         best = best[np.argsort(-totals.ravel()[best], kind="stable")]
-        parents, tokens, scores = [], [], []
+        parents: list[int] = []
+        tokens: list[list[int]] = []
+        scores: list[float] = []
         for flat in best:
             parent, token = divmod(int(flat), totals.shape[1])
             score = float(totals[parent, token])
@@ -159,9 +161,7 @@ def decode(
     one length. Beam search ends when no open hypothesis can overtake (mean log-probability).
     """
     prompt_len = len(prompts[0])
-    slots = _Slots(
-        model, encoded, beam_size=beam_size, max_len=prompt_len + max(max_new_tokens)
-    )
+    slots = _Slots(model, encoded, beam_size=beam_size, max_len=prompt_len + max(max_new_tokens))
     first = [0.0] + [-np.inf] * (beam_size - 1)
     live = [
         _Live(index, budget, [[] for _ in first], list(first))

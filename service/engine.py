@@ -31,7 +31,7 @@ class Loaded:
 
 
 class Engine:
-    """Loads a model per task and answers requests; a task whose model fails does not stop others."""
+    """Loads a model per task and answers requests; one that fails does not stop the others."""
 
     def __init__(self, tasks: Sequence[Task], settings: Settings) -> None:
         self.tasks: Mapping[str, Task] = {task.name: task for task in tasks}

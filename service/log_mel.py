@@ -39,7 +39,15 @@ def log_mel(samples: Float32[ndarray, " samples"]) -> Float32[ndarray, "mels fra
     power = power_spectrogram(centred, n_fft=N_FFT, hop=HOP, window=_HANN)[:FRAMES]
     features = np.full((MELS, FRAMES), FLOOR, np.float32)
     features[:, : len(power)] = np.log10(np.maximum(power @ _FILTERS, 10**FLOOR)).T
-    scaled: Float32[ndarray, "mels frames"] = (
-        np.maximum(features, features.max() - RANGE) + 4
-    ) / 4
+    scaled: Float32[ndarray, "mels frames"] = (np.maximum(features, features.max() - RANGE) + 4) / 4
     return scaled
+
+
+def later(
+    features: Float32[ndarray, "mels frames"], frames: int
+) -> Float32[ndarray, "mels frames"]:
+    """The window that begins `frames` later, with silence behind what is known of it."""
+    silence = max((FLOOR + 4) / 4, float(features.max()) - RANGE / 4)
+    shifted = np.full_like(features, silence)
+    shifted[:, : FRAMES - frames] = features[:, frames:]
+    return shifted

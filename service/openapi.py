@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -80,8 +80,11 @@ def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, 
         "parameters": parameters,
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
-            **{status: PROBLEM for status in refusals},
+            "200": {
+                "description": "The answer.",
+                "content": {"application/json": {"schema": answer}},
+            },
+            **dict.fromkeys(refusals, PROBLEM),
         },
     }
 
@@ -93,7 +96,7 @@ def document(tasks: Mapping[str, Task]) -> dict[str, Any]:
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     schemas = {
-        model: str(reference["$ref"]).rpartition("/")[2]
+        cast("type[BaseModel]", model): str(reference["$ref"]).rpartition("/")[2]
         for (model, _), reference in references.items()
     }
     return {

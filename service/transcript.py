@@ -1,8 +1,9 @@
-"""a long recording → windows that can be transcribed on their own; their tokens → timed segments.
+"""a long recording → windows that can be transcribed on their own; their tokens → timed texts.
 
 Windows are cut where the speaker pauses, so that they need not follow one another and all windows
 of all requests can share batches. The grammar of timestamps is that of OpenAI's decoder: text
-stands between two timestamps, which never decrease.
+stands between two timestamps, which never decrease; a last timestamp that stands alone says that
+the rest is silent, one that is doubled that more text follows.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,12 @@ TIMESTAMP_S = 0.02
 """What one timestamp token counts."""
 MAX_INITIAL_TIMESTAMP = 50
 """The first timestamp is at most 1 s."""
+MIN_REST_S = 0.5
+"""A shorter rest of a window is taken as silent."""
+LOOP_REPEATS = 4
+LOOP_TOKENS = 16
+"""Text that repeats so often, over so many tokens, is taken as a decoder gone astray."""
+MAX_PERIOD = 16
 
 Span = tuple[int, int]
 """First sample and the one behind the last."""
@@ -50,12 +57,25 @@ def _quietest(samples: Float32[ndarray, " samples"]) -> int:
     return (last + pause // 2) * step
 
 
+def loop(tokens: Sequence[int], *, first: int) -> int | None:
+    """The token that the text at the end repeats or begins its repeated phrase with, if it loops.
+
+    Timestamps (tokens from `first` on) between the repetitions do not count.
+    """
+    text = [token for token in tokens if token < first]
+    for period in range(1, MAX_PERIOD + 1):
+        length = max(LOOP_REPEATS * period, LOOP_TOKENS)
+        if len(text) >= length and text[-length:-period] == text[period - length :]:
+            return text[-length]
+    return None
+
+
 def timestamp_rule(*, first: int, end: int, suppressed: NDArray[np.int64]) -> Rule:
     """What may come next: OpenAI's decoding rules, for tokens from `first` on being timestamps.
 
     Text begins with a timestamp of at most 1 s and ends with one; the next text begins with one
     that is not earlier; timestamps are taken when together they are likelier than any other token.
-    `suppressed` tokens never come; `end` is the token that ends the text.
+    `suppressed` tokens never come; `end` is the token that ends the text, and a text that loops.
     """
 
     def rule(logits: Logits, generated: Sequence[Sequence[int]]) -> None:
@@ -69,6 +89,8 @@ def timestamp_rule(*, first: int, end: int, suppressed: NDArray[np.int64]) -> Ru
             if tokens[-1] < first:
                 # Text is open: the timestamp that ends it is later than the one before it.
                 row[first : latest + 1] = -np.inf
+                if loop(tokens, first=first) is not None:
+                    row[np.arange(len(row)) != end] = -np.inf
             elif len(tokens) == 1 or tokens[-2] >= first:
                 # A text has just begun.
                 row[first:] = -np.inf
@@ -105,3 +127,14 @@ def timed_texts(
             text = []
         start_s = time_s
     return [*texts, (start_s, duration_s, text)] if text else texts
+
+
+def unheard(tokens: Sequence[int], *, first: int, duration_s: float) -> int:
+    """How many timestamps into the window the rest begins that has yet to be transcribed.
+
+    0 if there is none: the window was heard to its end, or nothing of it was.
+    """
+    times = [token - first for token in tokens if token >= first]
+    doubled = len(tokens) > 1 and tokens[-1] >= first and tokens[-2] >= first
+    rest_s = duration_s - TIMESTAMP_S * times[-1] if doubled else 0.0
+    return times[-1] if rest_s >= MIN_REST_S else 0

@@ -77,13 +77,9 @@ class Transformer(nn.Module):
         self.config = config
         sizes = (config.width, config.heads, config.hidden, config.dropout)
         self.embedding = nn.Embedding(config.vocab, config.width)
-        self.encoder = nn.ModuleList(
-            EncoderLayer(*sizes) for _ in range(config.encoder_layers)
-        )
+        self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(config.encoder_layers))
         self.encoder_norm = nn.LayerNorm(config.width)
-        self.decoder = nn.ModuleList(
-            DecoderLayer(*sizes) for _ in range(config.decoder_layers)
-        )
+        self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(config.width)
         positions = sinusoidal_positions(config.max_len, config.width)
         self.register_buffer("positions", positions, persistent=False)
@@ -92,7 +88,8 @@ class Transformer(nn.Module):
     def embed(
         self, tokens: Int[Tensor, "batch len"], positions: Float[Tensor, "#batch len width"]
     ) -> Float[Tensor, "batch len width"]:
-        return self.embedding(tokens) * math.sqrt(self.config.width) + positions
+        embedded: Tensor = self.embedding(tokens)
+        return embedded * math.sqrt(self.config.width) + positions
 
     def encode(
         self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, " batch"]
@@ -103,7 +100,7 @@ class Transformer(nn.Module):
         for layer in self.encoder:
             x = layer(x, mask=mask)
         x = self.encoder_norm(x)
-        return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[union-attr,operator]
+        return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[operator,union-attr]
 
     def project(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len vocab"]:
         return functional.linear(self.decoder_norm(x), self.embedding.weight)
@@ -134,7 +131,7 @@ class Transformer(nn.Module):
         x = self.embed(tokens, self.positions[past_lengths][:, None])
         presents = []
         for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
-            x, present = layer.step(  # type: ignore[operator,union-attr]
+            x, present = layer.step(  # type: ignore[operator]
                 x,
                 cache=cache,
                 past_lengths=past_lengths,
@@ -181,6 +178,16 @@ RECIPES = {
         learning_rate=2e-3,
         warmup_steps=200,
         evaluate_every_steps=250,
+    ),
+    "smoke": Recipe(
+        preset="testing",
+        dataset="reversal",
+        data={"batch_size": 128},
+        steps=500,
+        learning_rate=1e-2,
+        warmup_steps=20,
+        bf16=False,
+        evaluate_every_steps=100,
     ),
 }
 

@@ -97,7 +97,7 @@ class Whisper(nn.Module):
         for layer in self.encoder:
             x = layer(x)
         x = self.encoder_norm(x)
-        return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[union-attr,operator]
+        return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[operator,union-attr]
 
     def project(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len vocab"]:
         return functional.linear(self.decoder_norm(x), self.embedding.weight)
@@ -124,7 +124,7 @@ class Whisper(nn.Module):
         x = self.embedding(tokens) + self.decoder_positions[past_lengths][:, None]
         presents = []
         for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
-            x, present = layer.step(x, cache=cache, past_lengths=past_lengths, memory=memory)  # type: ignore[operator,union-attr]
+            x, present = layer.step(x, cache=cache, past_lengths=past_lengths, memory=memory)  # type: ignore[operator]
             presents.append(present)
         return self.project(x)[:, 0], presents
 

@@ -6,7 +6,6 @@ clips are drawn anew for every batch.
 """
 
 import csv
-import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

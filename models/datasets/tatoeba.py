@@ -1,4 +1,4 @@
-"""Tatoeba sentence pairs → batches of token ids in four directions (en-de, de-en, en-fr, fr-en)."""
+"""Tatoeba sentence pairs → batches of token ids, English from and to German and French."""
 
 import gzip
 from collections.abc import Iterator, Mapping
@@ -98,22 +98,21 @@ def load(
     seed: int,
     options: Mapping[str, float | int | str],
 ) -> Tatoeba:
-    """Read a split; the vocabulary is learnt from the train split once and kept in `run_dir/assets`."""
+    """Read a split; the vocabulary, learnt once from train, is kept in `run_dir/assets`."""
     vocabulary = run_dir / "assets" / "tokenizer.json"
     vocabulary.parent.mkdir(parents=True, exist_ok=True)
     directions = read_pairs(data_dir, split)
     if not vocabulary.exists():
         train = read_pairs(data_dir, "train")
         sentences = (text for key in FILES for pair in train[key] for text in pair)
-        train_subwords(
-            sentences, vocab=int(options["vocab"]), languages=LANGUAGES, path=vocabulary
-        )
+        train_subwords(sentences, vocab=int(options["vocab"]), languages=LANGUAGES, path=vocabulary)
     tokenizer = Tokenizer.from_file(str(vocabulary))
-    end, pad = tokenizer.token_to_id(END), tokenizer.token_to_id(PAD)
+    ids = tokenizer.get_vocab()
+    end, pad = ids[END], ids[PAD]
     sources: list[list[int]] = []
     targets: list[list[int]] = []
     for (_, target_language), pairs in directions.items():
-        start = tokenizer.token_to_id(f"<{target_language}>")
+        start = ids[f"<{target_language}>"]
         encoded = [tokenizer.encode_batch([pair[side] for pair in pairs]) for side in (0, 1)]
         for source, target in zip(*encoded, strict=True):
             if max(len(source.ids), len(target.ids)) + 2 <= MAX_TOKENS:

@@ -50,9 +50,7 @@ class Request(RequestModel):
 class Label(BaseModel):
     """A keyword and how likely it is."""
 
-    label: str = Field(
-        description="A keyword, `_unknown_` for other speech, `_silence_` for none."
-    )
+    label: str = Field(description="A keyword, `_unknown_` for other speech, `_silence_` for none.")
     score: float = Field(description="Probability of the label, over all labels of the model.")
 
 
@@ -93,9 +91,7 @@ def starts(samples: int) -> list[int]:
 
 def preprocess(request: Request, assets: tuple[str, ...]) -> list[Item]:
     """One item per second heard."""
-    samples = decode(
-        request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S
-    )
+    samples = decode(request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S)
     missing = max(0, WINDOW_SAMPLES - len(samples))
     padded = np.pad(samples, (missing // 2, missing - missing // 2))
     return [

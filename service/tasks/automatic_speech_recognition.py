@@ -18,16 +18,23 @@ from tokenizers import Tokenizer
 
 from service import audio
 from service.contract import Graph, Tensor
-from service.decoder import decode, log_softmax
+from service.decoder import Hypothesis, decode, log_softmax
 from service.errors import InvalidInput
-from service.log_mel import FRAMES, MELS, RATE_HZ, log_mel
+from service.log_mel import FRAMES, HOP, MELS, RATE_HZ, later, log_mel
 from service.schema import RequestModel, ResponseModel
 from service.session import Runner
-from service.tasks import Item, Row, stack
-from service.transcript import timed_texts, timestamp_rule, windows
+from service.tasks import Item, Row
+from service.transcript import (
+    TIMESTAMP_S,
+    loop,
+    timed_texts,
+    timestamp_rule,
+    unheard,
+    windows,
+)
 
 RPC = "Transcribe"
-EXPECTED = "quick brown fox"
+EXPECTED = "open the window"
 MAX_BATCH_COST = 8
 """Windows in one batch; the keys and values of one take 18 MB (tiny) or 37 MB (base)."""
 MAX_AUDIO_BYTES = 25 * 2**20
@@ -37,6 +44,11 @@ MAX_NEW_TOKENS = 224
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_SCORE = -1.0
 """A window is silent if both say so: OpenAI's thresholds."""
+SURE_SILENCE_PROBABILITY = 0.9
+"""Above this alone: digital silence gives 0.95 and a confident "you", speech at 0 dB SNR 0.3."""
+MAX_BANNED = 3
+"""Attempts at a window whose text loops."""
+TIMESTAMP_FRAMES = round(TIMESTAMP_S * RATE_HZ / HOP)
 ENGLISH_TOKENS = 50_363
 """Tokens before the timestamps of the English-only models; the multilingual ones have one more."""
 
@@ -118,6 +130,13 @@ class Assets:
         return [self.start]
 
 
+def _id(tokenizer: Tokenizer, token: str) -> int:
+    id_ = tokenizer.token_to_id(token)
+    if id_ is None:
+        raise ValueError(f"the vocabulary lacks {token}")
+    return id_
+
+
 def load_assets(folder: Path) -> Assets:
     """Read `tokenizer.json`, and `suppress_ids` of the package's `config.json`.
 
@@ -127,13 +146,13 @@ def load_assets(folder: Path) -> Assets:
     config = json.loads((folder / "config.json").read_text())
     added = tokenizer.get_added_tokens_decoder().items()
     languages = {token.content[2:-2]: id for id, token in added if id in set(config["lang_ids"])}
-    no_timestamps = tokenizer.token_to_id("<|notimestamps|>")
+    no_timestamps = _id(tokenizer, "<|notimestamps|>")
     return Assets(
         tokenizer,
-        start=tokenizer.token_to_id("<|startoftranscript|>"),
-        end=tokenizer.token_to_id("<|endoftext|>"),
-        transcribe=tokenizer.token_to_id("<|transcribe|>"),
-        no_speech=tokenizer.token_to_id("<|nocaptions|>"),
+        start=_id(tokenizer, "<|startoftranscript|>"),
+        end=_id(tokenizer, "<|endoftext|>"),
+        transcribe=_id(tokenizer, "<|transcribe|>"),
+        no_speech=_id(tokenizer, "<|nocaptions|>"),
         first_timestamp=no_timestamps + 1,
         languages=languages if no_timestamps + 1 > ENGLISH_TOKENS else {},
         suppressed=np.array([*config["suppress_ids"], no_timestamps], np.int64),
@@ -182,27 +201,70 @@ def no_speech_probabilities(
     return probabilities
 
 
+def transcribe(
+    model: Runner, assets: Assets, encoded: Mapping[str, ndarray], prompts: Sequence[Sequence[int]]
+) -> list[Hypothesis]:
+    """Decode greedily; a row whose text loops is decoded again without the token it loops on.
+
+    OpenAI's decoder draws such a row anew at random; this gives the same answer every time.
+    """
+
+    def decoded(rows: slice, banned: Sequence[int]) -> list[Hypothesis]:
+        found = decode(
+            model,
+            {name: array[rows] for name, array in encoded.items()},
+            prompts=prompts[rows],
+            end=assets.end,
+            max_new_tokens=[MAX_NEW_TOKENS] * len(prompts[rows]),
+            rule=timestamp_rule(
+                first=assets.first_timestamp,
+                end=assets.end,
+                suppressed=np.append(assets.suppressed, banned).astype(np.int64),
+            ),
+        )
+        return [hypotheses[0] for hypotheses in found]
+
+    best = decoded(slice(None), [])
+    for row in range(len(best)):
+        banned: list[int] = []
+        while (token := loop(best[row].tokens, first=assets.first_timestamp)) is not None:
+            if len(banned) == MAX_BANNED:
+                best[row] = Hypothesis([], 0.0)
+                break
+            banned.append(token)
+            best[row] = decoded(slice(row, row + 1), banned)[0]
+    return best
+
+
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    """Encode and decode greedily; a window without speech gives no tokens."""
-    encoded = model.run("encoder", {"features": stack(items, "features")})
-    no_speech = no_speech_probabilities(model, assets, encoded)
-    rule = timestamp_rule(
-        first=assets.first_timestamp, end=assets.end, suppressed=assets.suppressed
-    )
-    found = decode(
-        model,
-        encoded,
-        prompts=[item["prompt"].tolist() for item in items],
-        end=assets.end,
-        max_new_tokens=[MAX_NEW_TOKENS] * len(items),
-        rule=rule,
-    )
-    rows = []
-    for hypotheses, probability in zip(found, no_speech, strict=True):
-        best = hypotheses[0]
-        silent = probability > NO_SPEECH_PROBABILITY and best.score < NO_SPEECH_SCORE
-        rows.append({"tokens": np.array([] if silent else best.tokens, np.int64)})
-    return rows
+    """Encode and decode; where a transcript stops short of its window's end, the rest follows.
+
+    The tokens of the rest are appended with their times moved on, as if decoded in one go. A
+    window without speech gives no tokens.
+    """
+    first = assets.first_timestamp
+    tokens: list[list[int]] = [[] for _ in items]
+    offsets = [0] * len(items)
+    waiting = list(range(len(items)))
+    while waiting:
+        features = [later(items[i]["features"], offsets[i] * TIMESTAMP_FRAMES) for i in waiting]
+        encoded = model.run("encoder", {"features": np.stack(features)})
+        no_speech = no_speech_probabilities(model, assets, encoded)
+        prompts = [items[i]["prompt"].tolist() for i in waiting]
+        found = transcribe(model, assets, encoded, prompts)
+        again = []
+        for i, best, probability in zip(waiting, found, no_speech, strict=True):
+            unsure = probability > NO_SPEECH_PROBABILITY and best.score < NO_SPEECH_SCORE
+            if unsure or probability > SURE_SILENCE_PROBABILITY:
+                continue
+            tokens[i] += [token + offsets[i] * (token >= first) for token in best.tokens]
+            duration_s = float(items[i]["end_s"] - items[i]["start_s"])
+            offset = unheard(tokens[i], first=first, duration_s=duration_s)
+            if offset > offsets[i]:
+                offsets[i] = offset
+                again.append(i)
+        waiting = again
+    return [{"tokens": np.array(row, np.int64)} for row in tokens]
 
 
 def postprocess(

@@ -112,10 +112,12 @@ def load_assets(folder: Path) -> Assets:
     """Read `tokenizer.json`; its tokens `<en>`, `<de>`, ... name the languages."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     added = tokenizer.get_added_tokens_decoder().values()
-    languages = tuple(t.content[1:-1] for t in added if len(t.content) == 4 and "/" not in t.content)
+    languages = tuple(
+        t.content[1:-1] for t in added if len(t.content) == 4 and "/" not in t.content
+    )
     # Trained on pairs that have English on one side.
     pairs = frozenset((a, b) for a in languages for b in languages if a != b and "en" in (a, b))
-    end = tokenizer.token_to_id("</s>")
+    end = tokenizer.get_vocab()["</s>"]
     return Assets(tokenizer, languages, pairs, end)
 
 
@@ -150,7 +152,7 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
         raise InvalidInput(
             f"{request.source}-{request.target} is not a pair this model knows: {known}", "target"
         )
-    start = assets.tokenizer.token_to_id(f"<{request.target}>")
+    start = assets.tokenizer.get_vocab()[f"<{request.target}>"]
     items = []
     for index, text in enumerate(texts_of(request)):
         if not text.strip():
@@ -177,7 +179,9 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
         chosen = [i for i, item in enumerate(items) if item["beam_size"] == beam_size]
         batch = [items[i] for i in chosen]
         lengths = np.array([len(item["source"]) for item in batch])
-        encoded = model.run("encoder", {"source": stack(batch, "source"), "source_lengths": lengths})
+        encoded = model.run(
+            "encoder", {"source": stack(batch, "source"), "source_lengths": lengths}
+        )
         best = decode(
             model,
             encoded | {"source_lengths": lengths},
