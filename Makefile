@@ -4,7 +4,7 @@ SERVE := .venv
 DEVELOP := .venv-develop
 DATA_DIR ?= data
 
-.PHONY: serve models test test-data check format evaluate load proto lock train export
+.PHONY: serve models test test-data check format evaluate load proto lock
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from export import card
 from export.source import Trained
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
@@ -98,6 +99,7 @@ def publish(
     )
     text = json.dumps(manifest.model_dump(), indent=1)
     (folder / manifests.NAME).write_text(text + "\n")
+    (folder / card.NAME).write_text(card.card(manifest))
     return manifest
 
 

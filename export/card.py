@@ -1,0 +1,32 @@
+"""manifest → MODEL_CARD.md: where a model is from, on what terms, and what was measured."""
+
+from service.manifest import Manifest
+
+NAME = "MODEL_CARD.md"
+
+
+def card(manifest: Manifest) -> str:
+    """The card as Markdown."""
+    graphs = manifest.parity.graphs.items()
+    ops = "; ".join(
+        f"{name}: " + ", ".join(f"{count} {op}" for op, count in parity.attention_ops.items())
+        for name, parity in graphs
+    )
+    worst = max(parity.largest_difference for _, parity in graphs)
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())
+    config = ", ".join(f"{name} {value}" for name, value in manifest.config.items())
+    recipe = ", ".join(f"{name} {value}" for name, value in manifest.recipe.items())
+    return f"""# {manifest.name}
+
+| | |
+|---|---|
+| version | {manifest.version} |
+| architecture | {manifest.architecture} ({config}) |
+| data | {manifest.data.source} |
+| licence of the data or weights | {manifest.data.licence} |
+| recipe | {recipe} |
+| commit | {manifest.revision} |
+| metrics on the dev split | {metrics or "not trained here"} |
+| target | {manifest.target}: {ops} |
+| parity with torch | largest difference {worst:.2g}, tolerance {manifest.parity.tolerance:g} |
+"""
