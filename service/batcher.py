@@ -117,6 +117,7 @@ class Batcher:
         try:
             items = [entry.item for entry in batch]
             rows = await loop.run_in_executor(self.thread, self.forward, items)
+            answered = list(zip(batch, rows, strict=True))
         except Exception as error:
             if len(batch) > 1:
                 return False
@@ -124,7 +125,7 @@ class Batcher:
                 batch[0].future.set_exception(error)
             return True
         ended_s = monotonic()
-        for entry, row in zip(batch, rows, strict=True):
+        for entry, row in answered:
             if not entry.future.done():
                 entry.future.set_result(Answer(row, began_s, ended_s))
         return True
