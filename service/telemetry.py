@@ -1,6 +1,7 @@
 """what happens to requests → Prometheus metrics and one log line each."""
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -52,6 +53,9 @@ def observed(task: str, door: str) -> Iterator[None]:
         yield
     except Problem as problem:
         code, detail = problem.code.name.lower(), str(problem)
+        raise
+    except CancelledError:
+        code = "cancelled"  # the client has gone, or its deadline has passed
         raise
     except BaseException as error:
         code, detail, level = "internal", repr(error), logging.ERROR

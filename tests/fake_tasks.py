@@ -54,7 +54,7 @@ def weigh(request: WeighRequest) -> WeighResponse:
     return WeighResponse(weight=len(request.thing) * request.scale)
 
 
-def fake_task(  # noqa: PLR0917
+def fake_task(
     name: str,
     rpc: str,
     request: type[RequestModel],

@@ -157,7 +157,7 @@ def test_a_fault_of_the_server_is_logged_once_and_not_shown(
     assert "secret" in caplog.text
 
 
-def test_a_deadline_ends_the_call_and_the_engines_work() -> None:
+def test_a_deadline_ends_the_call_and_the_engines_work(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(door: Door) -> None:
         door.engine.delay_s = 1
         code, _ = await door.refusal("Shout", HELLO, timeout=0.1)
@@ -166,7 +166,11 @@ def test_a_deadline_ends_the_call_and_the_engines_work() -> None:
         assert (len(door.engine.asked), door.engine.answered) == (1, 0)
         await asyncio.wait_for(door.server.stop(grace_s=15), 5)  # it counts as ended
 
-    with_door(scenario)
+    with caplog.at_level(logging.INFO):
+        with_door(scenario)
+    (line,) = [record for record in caplog.records if "task=shout" in record.getMessage()]
+    assert line.levelname == "INFO"
+    assert "code=cancelled" in line.getMessage()
 
 
 def test_a_message_over_the_limit_is_refused_and_the_next_is_served() -> None:
