@@ -25,7 +25,7 @@ UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives a number above this when a header does not tell the length."""
 
 
-class _Stream(soundfile.SoundFile):
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile 0.14 has no types
     """A file read from its beginning to its end.
 
     soundfile 0.14 seeks to where it stands after every read, which fails at the end of a FLAC
@@ -130,4 +130,5 @@ def mel_filters(
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
     triangles = np.maximum(0, np.minimum(rising, falling)) * 2 / (right - left)
-    return triangles.astype(np.float32)
+    filters: Float32[ndarray, "bins mels"] = triangles.astype(np.float32)
+    return filters

@@ -93,7 +93,8 @@ def augmented(
     """A new version of a clip, and whether its label still holds.
 
     A share of the words, `splices`, is cut and continued by another clip, which gives words that
-    nobody says: only a teacher can label those. Noise is a silence at a signal-to-noise ratio of 5 to 35 dB.
+    nobody says: only a teacher can label those. Noise is a silence at a signal-to-noise ratio of
+    5 to 35 dB.
     """
     silences = np.flatnonzero(clips.labels == SILENCE)
     other = clips.samples[rng.choice(silences)]
@@ -116,7 +117,8 @@ Pool = Mapping[str, ndarray]
 
 
 def one_hot(labels: Int[ndarray, " clips"]) -> Float32[ndarray, "clips classes"]:
-    return np.eye(len(CLASSES), dtype=np.float32)[labels]
+    rows: Float32[ndarray, "clips classes"] = np.eye(len(CLASSES), dtype=np.float32)[labels]
+    return rows
 
 
 def make_pool(clips: Clips, *, passes: int, seed: int, teacher: Kwt1 | None) -> dict[str, ndarray]:
@@ -142,8 +144,8 @@ def make_pool(clips: Clips, *, passes: int, seed: int, teacher: Kwt1 | None) -> 
             opinions = np.where(holds & wrong, labels, asked)
             labels = np.where(holds, labels, asked)
         parts.append((features(samples).astype(np.float16), labels, opinions))
-    names = ("features", "labels", "teacher")
-    return {name: np.concatenate(part) for name, part in zip(names, zip(*parts), strict=True)}
+    columns = zip(("features", "labels", "teacher"), zip(*parts, strict=True), strict=True)
+    return {name: np.concatenate(part) for name, part in columns}
 
 
 def masked(
@@ -210,8 +212,8 @@ def load(
 ) -> SpeechCommands:
     """`train`, `dev` (20 speakers held out of train) or `test` (27 speakers).
 
-    The names of the classes go to `run_dir`/assets/labels.json, the pool to `run_dir`/pool.npz. With
-    `teacher` in the options, KWT-1 is read from `data_dir`/kwt1.
+    The names of the classes go to `run_dir`/assets/labels.json, the pool to `run_dir`/pool.npz.
+    With `teacher` in the options, KWT-1 is read from `data_dir`/kwt1.
     """
     write_labels(run_dir, CLASSES)
     clips = read_clips(data_dir / "speech_commands", "test" if split == "test" else "train")
@@ -223,7 +225,8 @@ def load(
         if not path.exists():
             teacher = Kwt1(data_dir / "kwt1") if options["teacher"] else None
             passes = int(options["passes"])
-            np.savez(path, **make_pool(clips, passes=passes, seed=seed, teacher=teacher))
+            made = make_pool(clips, passes=passes, seed=seed, teacher=teacher)
+            np.savez(path, allow_pickle=False, **made)
         with np.load(path) as file:
             pool = {name: file[name] for name in file.files}
     else:
