@@ -4,7 +4,7 @@ SERVE := .venv
 DEVELOP := .venv-develop
 DATA_DIR ?= data
 
-.PHONY: serve models test test-data check format evaluate load proto lock
+.PHONY: serve models test test-data check format evaluate load proto lock develop readme
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -42,6 +42,11 @@ evaluate: $(DEVELOP)/.installed  ## measure the shipped models on DATA_DIR and r
 
 load: $(DEVELOP)/.installed  ## every task over both doors of a running service, against the budget
 	$(DEVELOP)/bin/python -m loadtests
+
+develop: $(DEVELOP)/.installed  ## the environment of training, export and checks
+
+readme:  ## rewrite the map of the tree in README.md
+	$(PYTHON) docs/tree.py
 
 proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
 	$(DEVELOP)/bin/python -m service.pb

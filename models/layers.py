@@ -73,7 +73,7 @@ class SelfAttention(_Projections):
         self,
         x: Float[Tensor, "batch len width"],
         *,
-        mask: Bool[Tensor, "batch #heads #len len"] | None = None,
+        mask: Bool[Tensor, " batch #heads #len len"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch len width"]:
         key, value = self.keys_values(x)
@@ -107,7 +107,7 @@ class CrossAttention(_Projections):
         x: Float[Tensor, "batch len width"],
         *,
         memory: Memory,
-        mask: Bool[Tensor, "batch #heads #len src_len"] | None = None,
+        mask: Bool[Tensor, " batch #heads #len src_len"] | None = None,
     ) -> Float[Tensor, "batch len width"]:
         return self.merge(attend(self.split(self.query(x)), memory[0], memory[1], mask=mask))
 
@@ -144,7 +144,7 @@ class EncoderLayer(nn.Module):
         self,
         x: Float[Tensor, "batch len width"],
         *,
-        mask: Bool[Tensor, "batch #heads #len len"] | None = None,
+        mask: Bool[Tensor, " batch #heads #len len"] | None = None,
     ) -> Float[Tensor, "batch len width"]:
         x = x + self.drop(self.self_attention(self.self_attention_norm(x), mask=mask))
         return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))

@@ -91,7 +91,8 @@ class Engine:
         """Answer one request; raises a Problem."""
         if task not in self.loaded:
             raise Unavailable(self.status().get(task, f"there is no task {task}"))
-        allowed_s = min(timeout_s or self.settings.timeout_s, self.settings.timeout_s)
+        limit_s = self.settings.timeout_s
+        allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
         try:
             return await asyncio.wait_for(self._answer(task, request), allowed_s)
         except TimeoutError as error:

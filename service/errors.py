@@ -79,9 +79,10 @@ class DeadlineExceeded(Problem):
 
 
 def refusal(error: ValidationError) -> InvalidInput:
-    """What pydantic found wrong first, with the field and the limit in pydantic's words."""
+    """What pydantic found wrong, with the field and the limit in pydantic's words."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    # Each member of `str | list[str]` reports a fault: not the wrong type, but the limit is meant.
-    fault = next((one for one in faults if not one["type"].endswith("_type")), faults[0])
+    # Each member of `str | list[str]` reports a fault. Meant is the one that is not about the type,
+    # or that lies deepest: an element of the list, and not that a list is no string.
+    fault = max(faults, key=lambda one: (not one["type"].endswith("_type"), len(one["loc"])))
     where = [str(part) for i, part in enumerate(fault["loc"]) if i == 0 or isinstance(part, int)]
     return InvalidInput(fault["msg"].removeprefix("Value error, "), ".".join(where) or None)

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import Message
 
 from service import openapi
@@ -28,6 +29,7 @@ from service.tasks import Task
 from service.telemetry import REGISTRY, observed
 
 log = logging.getLogger("attendant")
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def problem_response(problem: Problem, path: str) -> JSONResponse:
@@ -73,20 +75,23 @@ async def _form_values(request: Request, body: bytes) -> dict[str, Any]:
 
     values: dict[str, Any] = {}
     try:
-        form = await Request(request.scope, replay).form(max_files=1, max_fields=32)
+        async with Request(request.scope, replay).form(max_files=1, max_fields=32) as form:
+            for name, part in form.multi_items():
+                values[name] = await part.read() if isinstance(part, UploadFile) else part
     except (MultiPartException, HTTPException) as error:
         raise MalformedRequest(f"not a multipart form: {error}", "body") from error
-    for name, part in form.multi_items():
-        values[name] = await part.read() if isinstance(part, UploadFile) else part
     return values
 
 
-def _json_value(text: str) -> Any:
-    """A form or query value as what it says: `5` is a number, `en` a text."""
+def _value(task: Task, name: str, value: Any) -> Any:
+    """A form or query value: text stays text where the field is one, else `5` is a number."""
+    field = task.request.model_fields.get(name)
+    if not isinstance(value, str) or field is None or field.annotation is str:
+        return value
     try:
-        return json.loads(text)
+        return json.loads(value)
     except ValueError:
-        return text
+        return value
 
 
 async def parse(request: Request, task: Task, limit_bytes: int) -> RequestModel:
@@ -111,10 +116,7 @@ async def parse(request: Request, task: Task, limit_bytes: int) -> RequestModel:
             values = {**request.query_params, binary: body}  # what curl calls --data-binary
         else:
             values = {**request.query_params, binary: body}
-        typed = {
-            name: _json_value(value) if isinstance(value, str) else value
-            for name, value in values.items()
-        }
+        typed = {name: _value(task, name, value) for name, value in values.items()}
         return task.request.model_validate(typed)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
@@ -170,6 +172,11 @@ def application(engine: Engine) -> Starlette:
     async def docs(request: Request) -> Response:
         return HTMLResponse(openapi.PAGE)
 
+    async def unknown(request: Request) -> Response:
+        if request.url.path.removeprefix("/") in engine.tasks:
+            raise HTTPException(405, headers={"allow": "POST"})
+        raise HTTPException(404)
+
     async def root(request: Request) -> Response:
         return RedirectResponse("/docs")
 
@@ -186,5 +193,8 @@ def application(engine: Engine) -> Starlette:
         Route("/openapi.json", openapi_json),
         Route("/docs", docs),
         Route("/", root),
+        Mount("/static_content", StaticFiles(packages=[openapi.PAGE_FILES])),
+        # Without this BentoML would answer, in a form of its own.
+        Route("/{path:path}", unknown, methods=METHODS),
     ]
     return Starlette(routes=routes, exception_handlers=dict(handlers))

@@ -9,7 +9,8 @@ from pydantic.json_schema import models_json_schema
 
 from service.tasks import Task
 
-# BentoML serves the page's script and style from its own package: no other host is asked.
+PAGE_FILES = ("bentoml", "_internal/server/static_content")
+"""Package and folder of the page's script and style: no other host is asked for them."""
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Attendant</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

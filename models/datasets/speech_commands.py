@@ -191,8 +191,8 @@ class SpeechCommands:
 
 
 def mixed(
-    arrays: Mapping[str, Float[ndarray, "batch *rest"]], rng: np.random.Generator
-) -> dict[str, Float[ndarray, "batch *rest"]]:
+    arrays: Mapping[str, Float[ndarray, " batch *rest"]], rng: np.random.Generator
+) -> dict[str, Float[ndarray, " batch *rest"]]:
     """Each row mixed with another, mostly by little (Zhang et al. 2018, "mixup")."""
     share = rng.beta(0.2, 0.2, len(arrays["labels"])).astype(np.float32)
     share = np.minimum(share, 1 - share)
