@@ -1,0 +1,349 @@
+"""HTTP requests, most of them bad → the engine's answers, or problems that say what to change."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fake_tasks import TASKS, FakeEngine, ShoutRequest, WeighRequest
+from starlette.testclient import TestClient
+
+from service.errors import Overloaded, Problem
+from service.http import application
+from service.settings import Settings
+from service.tasks import tasks
+
+LIMIT_BYTES = 2_048
+JSON = {"content-type": "application/json"}
+THING = {"thing": ("a.bin", b"12345", "application/octet-stream")}
+
+
+class Engine(FakeEngine):
+    """What the HTTP door asks of an engine beyond the gRPC door."""
+
+    settings = Settings(max_body_bytes=LIMIT_BYTES)
+
+    def status(self) -> dict[str, str]:
+        return {"shout": "ready", "weigh-thing": "weigh-thing:1: weights are missing"}
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return Engine()
+
+
+@pytest.fixture
+def client(engine: FakeEngine) -> Iterator[TestClient]:
+    with TestClient(application(engine), raise_server_exceptions=False) as client:  # type: ignore[arg-type]
+        yield client
+
+
+def problem(reply: httpx.Response, status: int) -> dict[str, Any]:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = reply.json()
+    assert body["status"] == status
+    assert {"type", "title", "detail", "instance"} <= set(body)
+    return body
+
+
+def test_json_gets_the_answer_and_the_engine_the_typed_request(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    reply = client.post("/shout", json={"text": ["a", "ü"], "times": 3})
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/json"
+    assert [shout["text"] for shout in reply.json()["shouts"]] == ["A!!!", "Ü!!!"]
+    assert "timings_ms" in reply.json()
+    assert engine.asked[0][:2] == ("shout", ShoutRequest(text=["a", "ü"], times=3))
+
+
+def test_json_is_the_default_where_no_content_type_is_sent(client: TestClient) -> None:
+    assert client.post("/shout", content=b'{"text": "a"}').status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ({"text": 5}, "text", "valid"),
+        ({"text": None}, "text", "valid"),
+        ({"text": {"a": "b"}}, "text", "valid"),
+        ({"text": ["a", 5]}, "text.1", "string"),
+        ({}, "text", "required"),
+        ({"text": "a", "times": "many"}, "times", "integer"),
+        ({"text": "a", "times": 1.5}, "times", "integer"),
+        ({"text": "a", "times": 4}, "times", "less than or equal to 3"),
+        ({"text": "a", "times": 0}, "times", "greater than or equal to 1"),
+        ({"text": "a", "tone": "high"}, "tone", "not permitted"),
+        ([], None, "object"),
+        ("text", None, "object"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_its_field(
+    client: TestClient, engine: FakeEngine, body: Any, field: str | None, words: str
+) -> None:
+    refused = problem(client.post("/shout", json=body), 422)
+    assert refused.get("field") == field
+    assert words in refused["detail"]
+    assert refused["instance"] == "/shout"
+    assert not engine.asked
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"text": "a"', b"text=a", b"\xff\xfe", b"{'a': 1}"])
+def test_what_is_no_json_is_malformed(client: TestClient, body: bytes) -> None:
+    refused = problem(client.post("/shout", content=body, headers=JSON), 400)
+    assert refused["field"] == "body"
+    assert "JSON" in refused["detail"]
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/xml", "multipart/form-data"])
+def test_a_task_of_json_takes_nothing_else(client: TestClient, media: str) -> None:
+    reply = client.post("/shout", content=b"a", headers={"content-type": media})
+    assert media in problem(reply, 415)["detail"]
+
+
+def test_a_body_over_the_limit_is_refused_by_its_declared_length(client: TestClient) -> None:
+    reply = client.post("/shout", content=b"x" * (LIMIT_BYTES + 1), headers=JSON)
+    assert str(LIMIT_BYTES) in problem(reply, 413)["detail"]
+
+
+def test_a_chunked_body_over_the_limit_is_refused_on_the_way(client: TestClient) -> None:
+    chunks = (b"x" * 100 for _ in range(LIMIT_BYTES))
+    reply = client.post("/weigh-thing", content=chunks)
+    assert str(LIMIT_BYTES) in problem(reply, 413)["detail"]
+
+
+def test_a_body_of_just_the_limit_is_read(client: TestClient) -> None:
+    text = "x" * (LIMIT_BYTES - len('{"text":""}'))
+    body = json.dumps({"text": text}, separators=(",", ":")).encode()
+    assert len(body) == LIMIT_BYTES
+    assert client.post("/shout", content=body, headers=JSON).status_code == 200
+
+
+def test_a_length_that_is_no_number_is_malformed(client: TestClient) -> None:
+    reply = client.post("/shout", content=b"{}", headers={**JSON, "content-length": "-5"})
+    problem(reply, 400)
+
+
+def test_a_form_gives_the_bytes_and_the_fields_beside_them(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    reply = client.post("/weigh-thing", files=THING, data={"scale": "0.5"})
+    assert reply.json()["weight"] == 2.5
+    assert engine.asked[0][1] == WeighRequest(thing=b"12345", scale=0.5)
+
+
+@pytest.mark.parametrize(
+    "media", ["application/octet-stream", "image/png", "", "application/x-www-form-urlencoded"]
+)
+def test_the_raw_body_is_the_bytes_and_the_query_the_rest(client: TestClient, media: str) -> None:
+    headers = {"content-type": media} if media else {}
+    reply = client.post("/weigh-thing?scale=2", content=b"12345", headers=headers)
+    assert reply.json()["weight"] == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("scale=much", "scale"),
+        ("scale=[1]", "scale"),
+        ("colour=red", "colour"),
+        ("scale=", "scale"),
+    ],
+)
+def test_a_query_that_does_not_fit_is_refused_with_its_field(
+    client: TestClient, query: str, field: str
+) -> None:
+    reply = client.post(f"/weigh-thing?{query}", content=b"12345")
+    assert problem(reply, 422)["field"] == field
+
+
+def test_a_form_field_that_does_not_fit_is_refused_with_its_field(client: TestClient) -> None:
+    reply = client.post("/weigh-thing", files=THING, data={"scale": "much"})
+    assert problem(reply, 422)["field"] == "scale"
+    reply = client.post("/weigh-thing", files=THING, data={"colour": "red"})
+    assert problem(reply, 422)["field"] == "colour"
+
+
+def test_bytes_over_their_own_limit_are_refused_with_it(client: TestClient) -> None:
+    refused = problem(client.post("/weigh-thing", content=b"x" * 101), 422)
+    assert refused["field"] == "thing"
+    assert "100 bytes" in refused["detail"]
+
+
+def test_no_bytes_are_refused(client: TestClient) -> None:
+    assert problem(client.post("/weigh-thing", content=b""), 422)["field"] == "thing"
+    empty = {"thing": ("a.bin", b"", "application/octet-stream")}
+    assert problem(client.post("/weigh-thing", files=empty), 422)["field"] == "thing"
+    other = {"other": ("a.bin", b"1", "application/octet-stream")}
+    assert problem(client.post("/weigh-thing", files=other), 422)["field"] in ("thing", "other")
+
+
+def form(*parts: str, boundary: str = "line") -> tuple[bytes, dict[str, str]]:
+    text = "".join(f"--{boundary}\r\n{part}\r\n" for part in parts) + f"--{boundary}--\r\n"
+    return text.encode(), {"content-type": f"multipart/form-data; boundary={boundary}"}
+
+
+def test_a_binary_field_sent_as_text_is_refused(client: TestClient) -> None:
+    body, headers = form('Content-Disposition: form-data; name="thing"\r\n\r\n12345')
+    refused = problem(client.post("/weigh-thing", content=body, headers=headers), 415)
+    assert refused["field"] == "thing"
+    assert "file" in refused["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"12345", "multipart/form-data"),
+        (b"12345", "multipart/form-data; boundary="),
+        (b"12345", "multipart/form-data; boundary=line"),
+        (b"--line\r\nno header\r\n\r\n1\r\n--line--", "multipart/form-data; boundary=line"),
+        (b"--line\r\nContent-Disposition: form-data\r\n\r\n1\r\n--line--\r\n",
+         "multipart/form-data; boundary=line"),
+    ],
+)  # fmt: skip
+def test_what_is_no_form_is_refused(client: TestClient, body: bytes, media: str) -> None:
+    reply = client.post("/weigh-thing", content=body, headers={"content-type": media})
+    assert reply.status_code in (400, 422), reply.text
+    problem(reply, reply.status_code)
+
+
+def test_many_files_are_refused(client: TestClient) -> None:
+    files = [("thing", ("a", b"1")), ("thing", ("b", b"2"))]
+    problem(client.post("/weigh-thing", files=files), 400)
+
+
+def test_json_for_bytes_is_refused_with_what_to_send(client: TestClient) -> None:
+    refused = problem(client.post("/weigh-thing", json={"thing": "MTIz"}), 415)
+    assert "multipart/form-data" in refused["detail"]
+    assert "thing" in refused["detail"]
+
+
+def test_an_unknown_path_and_a_wrong_method_are_problems_too(client: TestClient) -> None:
+    assert problem(client.post("/nothing"), 404)["instance"] == "/nothing"
+    reply = client.get("/shout")
+    problem(reply, 405)
+    assert reply.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("kind", [Problem, *Problem.__subclasses__()])
+def test_a_problem_of_the_engine_has_its_status_and_field(
+    client: TestClient, engine: FakeEngine, kind: type[Problem]
+) -> None:
+    engine.problem = kind("is not served", "text")
+    reply = client.post("/shout", json={"text": "a"})
+    refused = problem(reply, int(kind.status))
+    assert (refused["detail"], refused["field"], refused["title"]) == (
+        "is not served", "text", kind.title,
+    )  # fmt: skip
+    assert ("retry-after" in reply.headers) == (kind.status in (429, 503))
+
+
+def test_an_unexpected_error_tells_nothing_of_itself(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    engine.problem = RuntimeError("the secret of the house")
+    refused = problem(client.post("/shout", json={"text": "a"}), 500)
+    assert "secret" not in json.dumps(refused)
+
+
+def test_the_status_says_which_task_is_served_and_why_not(client: TestClient) -> None:
+    status = client.get("/status").json()
+    assert status["ready"] is True
+    assert status["tasks"]["shout"] == "ready"
+    assert "missing" in status["tasks"]["weigh-thing"]
+
+
+def test_the_metrics_count_requests_by_task_door_and_outcome(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    def count(code: str) -> float:
+        text = client.get("/metrics").text
+        line = f'attendant_requests_total{{code="{code}",door="http",task="shout"}} '
+        return next((float(row[len(line) :]) for row in text.splitlines() if line in row), 0.0)
+
+    before = count("ok"), count("invalid_argument"), count("resource_exhausted")
+    client.post("/shout", json={"text": "a"})
+    client.post("/shout", json={})
+    engine.problem = Overloaded("later")
+    client.post("/shout", json={"text": "a"})
+    after = count("ok"), count("invalid_argument"), count("resource_exhausted")
+    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 1]
+
+
+def test_the_page_shows_the_document_from_this_host_only(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "/openapi.json" in page.text
+    assert "http" not in page.text.replace("http-equiv", "")
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    path = schema["$ref"].removeprefix("#/").split("/")
+    for key in path:
+        document = document[key]
+    return document
+
+
+def real_document() -> dict[str, Any]:
+    engine = Engine()
+    engine.tasks = {task.name: task for task in tasks()}
+    document: dict[str, Any] = TestClient(application(engine)).get("/openapi.json").json()  # type: ignore[arg-type]
+    return document
+
+
+def test_the_document_has_every_route_with_its_fields_and_refusals() -> None:
+    document = real_document()
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {f"/{task.name}" for task in tasks()}
+    for task in tasks():
+        operation = document["paths"][f"/{task.name}"]["post"]
+        assert operation["operationId"] == task.rpc
+        content = operation["requestBody"]["content"]
+        schema = next(iter(content.values()))["schema"]
+        assert set(resolved(document, schema)["properties"]) == set(task.request.model_fields)
+        answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert set(resolved(document, answer)["properties"]) == set(task.response.model_fields)
+        assert {"400", "413", "415", "422", "429", "503", "504"} <= set(operation["responses"])
+
+
+def test_every_reference_of_the_document_leads_somewhere() -> None:
+    document = real_document()
+
+    def walk(node: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                yield node
+            for value in node.values():
+                yield from walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from walk(value)
+
+    references = list(walk(document))
+    assert references
+    for reference in references:
+        assert resolved(document, reference)
+
+
+def test_the_example_of_the_document_is_a_valid_request() -> None:
+    document, by_name = real_document(), {task.name: task for task in tasks()}
+    for name, task in by_name.items():
+        for content in document["paths"][f"/{name}"]["post"]["requestBody"]["content"].values():
+            if "example" in content:
+                assert task.request.model_validate(content["example"]) == task.example()
+
+
+def test_the_fields_beside_the_bytes_are_parameters_of_the_document() -> None:
+    for task in tasks():
+        operation = real_document()["paths"][f"/{task.name}"]["post"]
+        fields = {name: field.annotation for name, field in task.request.model_fields.items()}
+        if bytes in fields.values():
+            beside = {name for name, kind in fields.items() if kind is not bytes}
+            assert {parameter["name"] for parameter in operation["parameters"]} == beside
+
+
+def test_every_task_of_the_fake_engine_has_a_route(client: TestClient) -> None:
+    assert set(client.get("/openapi.json").json()["paths"]) == {f"/{task.name}" for task in TASKS}
