@@ -4,7 +4,7 @@ SERVE := .venv
 DEVELOP := .venv-develop
 DATA_DIR ?= data
 
-.PHONY: serve models test test-data check format evaluate load proto lock develop readme
+.PHONY: serve models test test-data check format evaluate load proto lock develop readme calls
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -47,6 +47,9 @@ develop: $(DEVELOP)/.installed  ## the environment of training, export and check
 
 readme:  ## rewrite the map of the tree in README.md
 	$(PYTHON) docs/tree.py
+
+calls: $(DEVELOP)/.installed  ## ask the running service and rewrite the calls in README.md
+	PYTHONPATH=. $(DEVELOP)/bin/python docs/calls.py
 
 proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
 	$(DEVELOP)/bin/python -m service.pb

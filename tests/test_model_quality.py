@@ -1,0 +1,41 @@
+"""The shipped models, as they are served, reach the quality they are shipped for."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from models.evaluate import examples, from_store, measure
+from service.settings import Settings
+from service.setup import install_shipped
+from service.tasks import task as task_of
+
+FLOORS = {
+    "audio-classification": {"test": 90.0},
+    "image-classification": {"test": 89.0},
+    "translation": {"en→de": 34.0, "de→en": 39.0, "en→fr": 40.0, "fr→en": 42.0},
+}
+
+
+async def figures(name: str, data_dir: Path) -> dict[str, float]:
+    task = task_of(name)
+    predict = await from_store(task, Settings())
+    return await measure(predict, task, examples(task, data_dir, "test"))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", sorted(FLOORS))
+def test_a_shipped_model_reaches_its_floor(name: str, data_dir: Path) -> None:
+    assert install_shipped()[name].startswith(f"{name}:")
+    measured = asyncio.run(figures(name, data_dir))
+    short = {
+        group: measured[group] for group, floor in FLOORS[name].items() if measured[group] < floor
+    }
+    assert not short
+
+
+@pytest.mark.data
+@pytest.mark.whisper
+def test_whisper_reaches_its_word_error_rate(data_dir: Path) -> None:
+    install_shipped()
+    assert asyncio.run(figures("automatic-speech-recognition", data_dir))["test-other"] <= 14.5
