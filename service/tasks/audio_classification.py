@@ -20,7 +20,7 @@ from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
 
 RPC = "ClassifyAudio"
-EXPECTED = "stop"
+EXPECTED = "yes"
 MAX_AUDIO_BYTES = 10 * 2**20
 MAX_DURATION_S = 60
 RATE_HZ = 16_000
@@ -129,5 +129,5 @@ def cost(item: Item) -> int:
 
 
 def example() -> Request:
-    recording = Path(__file__).parents[1] / "examples" / "stop.flac"
+    recording = Path(__file__).parents[1] / "examples" / "yes.flac"
     return Request(audio=recording.read_bytes())
