@@ -58,6 +58,9 @@ class Engine:
         except store.BrokenModel as fault:
             self._fail(task, str(fault))
             return
+        except Exception as error:  # assets of any kind, read by any library
+            self._fail(task, f"{task.name}: {folder}: {error!r}")
+            return
         batcher = Batcher(
             task.name,
             partial(task.forward, model, assets),
@@ -67,7 +70,13 @@ class Engine:
         )
         self.loaded[task.name] = Loaded(model, assets, batcher)
         self.faults.pop(task.name, None)
-        await self.answer(task.name, task.example())
+        try:
+            await self.answer(task.name, task.example())
+        except Problem as problem:
+            del self.loaded[task.name]
+            await batcher.close()
+            self._fail(task, f"{model.name}: its example is not answered: {problem}")
+            return
         telemetry.ready(task.name, True)
 
     def _fail(self, task: Task, fault: str) -> None:
