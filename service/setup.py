@@ -70,12 +70,12 @@ def install_shipped() -> dict[str, str]:
     """Put every shipped model in the store; returns name → tag, or why it is not there."""
     outcomes = {}
     for name, folder in store.shipped().items():
-        manifest = manifests.read(folder)
-        tag = f"{name}:{manifest.version}"
-        if store.holds(tag):
-            outcomes[name] = tag
-            continue
         try:
+            manifest = manifests.read(folder)
+            tag = f"{name}:{manifest.version}"
+            if store.holds(tag):
+                outcomes[name] = tag
+                continue
             with ready_to_install(folder) as whole:
                 faults = manifests.damaged(whole, manifest)
                 outcomes[name] = "; ".join(faults) if faults else store.install(whole)
