@@ -111,6 +111,7 @@ class Assets:
 def load_assets(folder: Path) -> Assets:
     """Read `tokenizer.json`; its tokens `<en>`, `<de>`, ... name the languages."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True  # a text that says </s> does not end there
     added = tokenizer.get_added_tokens_decoder().values()
     languages = tuple(
         t.content[1:-1] for t in added if len(t.content) == 4 and "/" not in t.content
