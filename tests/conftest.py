@@ -1,8 +1,16 @@
 """Options and fixtures of all tests."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+SENTENCES = [
+    f"{who} {what} {where}."
+    for who in ("I read", "Ich lese", "Je lis", "We see", "Wir sehen")
+    for what in ("the book", "das Buch", "le livre", "two houses", "Häuser")
+    for where in ("here", "hier")
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,7 +26,45 @@ def data_dir(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or changes the model store of whoever runs it."""
+    """No test reads or changes the model store of whoever runs it, or of another test."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     BentoMLContainer.bentoml_home.set(str(tmp_path_factory.mktemp("bentoml")))
+    # Both are made once and kept, wherever home is by then.
+    for made_once in (BentoMLContainer.model_store_dir, BentoMLContainer.model_store):
+        empty = type(made_once)(made_once._func)._cache
+        monkeypatch.setattr(made_once, "_cache", empty)
+
+
+@pytest.fixture(scope="session")
+def tiny_trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A translation model of random weights that knows German, English and French bytes."""
+    from dataclasses import replace
+
+    import torch
+    from tokenizers import Tokenizer
+
+    from export.source import Trained
+    from models.catalogue import architecture
+    from models.subword import train_subwords
+    from service.manifest import Data
+
+    vocabulary = tmp_path_factory.mktemp("assets") / "tokenizer.json"
+    train_subwords(SENTENCES, vocab=300, languages=("en", "de", "fr"), path=vocabulary)
+    of = architecture("transformer")
+    vocab = Tokenizer.from_file(str(vocabulary)).get_vocab_size()
+    torch.manual_seed(1)
+    model = of.build(replace(of.presets["testing"], vocab=vocab, max_len=256)).eval()
+    return Trained(
+        of, model, assets=[vocabulary], data=Data(source="none", licence="none"), recipe={}
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_translation(tiny_trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that model as it is published; tests that change it work on a copy."""
+    from export.model import export_model
+
+    folder = tmp_path_factory.mktemp("published") / "translation"
+    export_model(tiny_trained, name="translation", target="cpu", folder=folder)
+    return folder
