@@ -133,9 +133,7 @@ def test_a_model_that_returns_too_few_rows_fails_its_callers_and_goes_on() -> No
     async def scenario(batcher: Batcher, gate: Gate) -> None:
         right = batcher.forward
         batcher.forward = lambda items: right(items)[1:]
-        failed = await asyncio.gather(
-            asked(batcher, 1), asked(batcher, 2), return_exceptions=True
-        )
+        failed = await asyncio.gather(asked(batcher, 1), asked(batcher, 2), return_exceptions=True)
         assert all(isinstance(error, ValueError) for error in failed)
         batcher.forward = right
         (answer,) = await batcher.submit([item(3)])

@@ -29,7 +29,7 @@ def model() -> Transformer:
     model = transformer.build(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter *= 1.6  # less certain models end late or never
+            parameter.mul_(1.6)  # less certain models end late or never
     return model
 
 

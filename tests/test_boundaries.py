@@ -1,0 +1,96 @@
+"""Imports go one way: serving knows nothing of torch, and nothing of training, export and load."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = {"service", "models", "export", "loadtests", "tests"}
+ALLOWED = {
+    "service": {"service"},
+    "models": {"models", "service"},
+    "export": {"export", "models", "service"},
+    "loadtests": {
+        "loadtests",
+        "service.errors",
+        "service.pb",
+        "service.rpc",
+        "service.schema",
+        "service.settings",
+        "service.tasks",
+    },
+}
+"""Folder → what of ours its files may import."""
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_a_folder_imports_only_what_it_may(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in sorted(imports_of(path))
+        if name.partition(".")[0] in OURS
+        and not any(name == of or name.startswith(f"{of}.") for of in ALLOWED[folder])
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_serving_imports_neither_torch_nor_onnx_in_any_file() -> None:
+    heavy = {"torch", "onnx", "onnxscript", "onnx_ir", "matplotlib", "locust"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / "service").rglob("*.py"))
+        for name in imports_of(path)
+        if name.partition(".")[0] in heavy
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top modules in memory after a fresh interpreter has run the code."""
+    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_a_server_in_memory_holds_no_torch_and_none_of_our_other_folders() -> None:
+    loaded = loaded_by(
+        "import service.http, service.engine, service.rpc, service.setup, service.store\n"
+        "from service.tasks import tasks\n"
+        "assert tasks()"
+    )
+    assert "onnxruntime" in loaded
+    assert not loaded & {"torch", "onnx", "onnxscript", "models", "export", "loadtests"}
+
+
+def test_training_holds_no_export_in_memory() -> None:
+    loaded = loaded_by("import models.train\nfrom models.catalogue import recipes\nrecipes()")
+    assert "torch" in loaded
+    assert not loaded & {"onnx", "onnxscript", "export", "loadtests"}
