@@ -1,7 +1,6 @@
 """Texts are cut into sentences and joined again; what cannot be translated is refused by name."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -182,8 +182,8 @@ RECIPES = {
     "smoke": Recipe(
         preset="testing",
         dataset="reversal",
-        data={"batch_size": 128},
-        steps=500,
+        data={"batch_size": 64},
+        steps=300,
         learning_rate=1e-2,
         warmup_steps=20,
         bf16=False,
