@@ -19,7 +19,7 @@ def attend(
     key: Float[Tensor, "batch heads src_len head_dim"],
     value: Float[Tensor, "batch heads src_len head_dim"],
     *,
-    mask: Bool[Tensor, " batch #heads #tgt_len src_len"] | None = None,
+    mask: Bool[Tensor, " #batch #heads #tgt_len src_len"] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads tgt_len head_dim"]:
     """Scaled dot-product attention over a whole sequence; mask is True where a key is kept."""

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from models.attention import attend, attend_cached
 
 Heads = Float[Tensor, "batch heads len head_dim"]
-Memory = tuple[Heads, Heads]
+Memory = tuple[
+    Float[Tensor, "batch heads src_len head_dim"], Float[Tensor, "batch heads src_len head_dim"]
+]
+"""Keys and values of an encoded source."""
+Cache = tuple[
+    Float[Tensor, "batch heads max_len head_dim"], Float[Tensor, "batch heads max_len head_dim"]
+]
+"""Keys and values of the positions so far, in buffers of max_len."""
 
 
 def sinusoidal_positions(length: int, width: int) -> Float[Tensor, "length width"]:
@@ -73,7 +80,7 @@ class SelfAttention(_Projections):
         self,
         x: Float[Tensor, "batch len width"],
         *,
-        mask: Bool[Tensor, " batch #heads #len len"] | None = None,
+        mask: Bool[Tensor, " #batch #heads #len len"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch len width"]:
         key, value = self.keys_values(x)
@@ -83,9 +90,9 @@ class SelfAttention(_Projections):
         self,
         x: Float[Tensor, "batch 1 width"],
         *,
-        cache: Memory,
+        cache: Cache,
         past_lengths: Int[Tensor, " batch"],
-    ) -> tuple[Float[Tensor, "batch 1 width"], Memory]:
+    ) -> tuple[Float[Tensor, "batch 1 width"], Cache]:
         """One position of a causal sequence; returns the output and the cache after it."""
         key, value = self.keys_values(x)
         out, present_key, present_value = attend_cached(
@@ -107,7 +114,7 @@ class CrossAttention(_Projections):
         x: Float[Tensor, "batch len width"],
         *,
         memory: Memory,
-        mask: Bool[Tensor, " batch #heads #len src_len"] | None = None,
+        mask: Bool[Tensor, " #batch #heads #len src_len"] | None = None,
     ) -> Float[Tensor, "batch len width"]:
         return self.merge(attend(self.split(self.query(x)), memory[0], memory[1], mask=mask))
 
@@ -144,7 +151,7 @@ class EncoderLayer(nn.Module):
         self,
         x: Float[Tensor, "batch len width"],
         *,
-        mask: Bool[Tensor, " batch #heads #len len"] | None = None,
+        mask: Bool[Tensor, " #batch #heads #len len"] | None = None,
     ) -> Float[Tensor, "batch len width"]:
         x = x + self.drop(self.self_attention(self.self_attention_norm(x), mask=mask))
         return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
@@ -179,11 +186,11 @@ class DecoderLayer(EncoderLayer):
         self,
         x: Float[Tensor, "batch 1 width"],
         *,
-        cache: Memory,
+        cache: Cache,
         past_lengths: Int[Tensor, " batch"],
         memory: Memory,
         memory_mask: Bool[Tensor, "batch 1 1 src_len"] | None = None,
-    ) -> tuple[Float[Tensor, "batch 1 width"], Memory]:
+    ) -> tuple[Float[Tensor, "batch 1 width"], Cache]:
         """One target position over a cache, as in decoding."""
         attended, cache = self.self_attention.step(
             self.self_attention_norm(x), cache=cache, past_lengths=past_lengths

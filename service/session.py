@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import onnxruntime as ort
@@ -35,6 +35,7 @@ def open_session(graph: Path, weights: Arrays, *, threads: int) -> ort.Inference
     return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
+@runtime_checkable
 class Runner(Protocol):
     """The graphs of one model, by name: what a task's `forward` needs of it."""
 

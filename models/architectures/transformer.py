@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from models.graph import Fusions, Graph, written_cache
 from models.layers import (
+    Cache,
     DecoderLayer,
     EncoderLayer,
     Memory,
@@ -125,8 +126,8 @@ class Transformer(nn.Module):
         past_lengths: Int[Tensor, " batch"],
         memory_mask: Bool[Tensor, "batch 1 1 src_len"],
         memories: Sequence[Memory],
-        caches: Sequence[Memory],
-    ) -> tuple[Float[Tensor, "batch vocab"], list[Memory]]:
+        caches: Sequence[Cache],
+    ) -> tuple[Float[Tensor, "batch vocab"], list[Cache]]:
         """One decoding step; the rows may have pasts of different lengths."""
         x = self.embed(tokens, self.positions[past_lengths][:, None])
         presents = []
@@ -166,7 +167,7 @@ def score(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
     )
     kept = labels != IGNORE
     correct = ((logits.argmax(-1) == labels) & kept).sum()
-    return {"count": int(kept.sum()), "loss": float(total), "correct": int(correct)}
+    return {"count": float(kept.sum()), "loss": float(total), "correct": float(correct)}
 
 
 RECIPES = {

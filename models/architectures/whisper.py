@@ -16,6 +16,7 @@ from torch.nn import functional
 from models.datasets import Batch
 from models.graph import Fusions, Graph, written_cache
 from models.layers import (
+    Cache,
     DecoderLayer,
     EncoderLayer,
     Memory,
@@ -118,8 +119,8 @@ class Whisper(nn.Module):
         tokens: Int[Tensor, "batch 1"],
         past_lengths: Int[Tensor, " batch"],
         memories: Sequence[Memory],
-        caches: Sequence[Memory],
-    ) -> tuple[Float[Tensor, "batch vocab"], list[Memory]]:
+        caches: Sequence[Cache],
+    ) -> tuple[Float[Tensor, "batch vocab"], list[Cache]]:
         """One decoding step; the rows may have pasts of different lengths."""
         x = self.embedding(tokens) + self.decoder_positions[past_lengths][:, None]
         presents = []
