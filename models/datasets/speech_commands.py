@@ -23,10 +23,12 @@ from models.teacher import Kwt1
 from service.audio import decode
 from service.tasks.audio_classification import RATE_HZ, WINDOW_SAMPLES, Request, features
 
-SOURCE = "https://huggingface.co/datasets/google/speech_commands"
-LICENCE = "CC BY 4.0, Pete Warden, Google"
-"""The copy read here is part of the official 12-label test set of version 0.02, split by speaker:
-accuracies on it do not compare with those on the official splits."""
+SOURCE = (
+    "https://huggingface.co/datasets/google/speech_commands, a part of the official 12-label test "
+    "set of version 0.02, split by speaker"
+)
+"""Accuracies on it do not compare with those on the official splits."""
+LICENCE = "CC BY 4.0, Pete Warden, Google; labelled further by KWT-1 (ARM, Apache-2.0)"
 CLASSES = (
     "_silence_", "_unknown_", "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go",
 )  # fmt: skip
