@@ -3,6 +3,10 @@ PYTHON ?= python3
 SERVE := .venv
 DEVELOP := .venv-develop
 DATA_DIR ?= data
+# Modules whose annotated shapes are checked at every call while their tests run once more.
+SHAPED := models.attention,models.layers,models.architectures,service.audio,service.log_mel
+SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
+  tests/test_service_log_mel.py
 
 .PHONY: serve models test test-data check format evaluate load proto lock develop readme calls
 
@@ -24,6 +28,8 @@ models: $(SERVE)/.installed  ## put the shipped models in the store
 
 test: $(DEVELOP)/.installed  ## all tests that need neither data nor downloaded weights
 	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper"
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" -k "not learn" \
+	  --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
 
 test-data: $(DEVELOP)/.installed  ## the tests on real data (DATA_DIR) and on Whisper's weights
 	$(DEVELOP)/bin/python -m pytest -m "data or whisper" --data-dir $(DATA_DIR)
