@@ -71,6 +71,7 @@ def publish(
         },
         folder / WEIGHTS,
     )
+    (folder / WEIGHTS).chmod(0o644)  # the writer lets only its user read
     for asset in trained.assets:
         shutil.copy(asset, folder)
     manifest = Manifest(
