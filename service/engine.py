@@ -138,4 +138,3 @@ class Engine:
         """Finish what is queued, refuse the rest."""
         self.draining = True
         await asyncio.gather(*(loaded.batcher.close() for loaded in self.loaded.values()))
-        self.workers.shutdown(wait=False)
