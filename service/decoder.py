@@ -158,7 +158,8 @@ def decode(
     """Decode a batch; returns the hypotheses of each item, best first.
 
     `encoded` holds what the decoder graph takes from the encoder, batch first, and is written over
-    as rows finish, for it may be large; `prompts` are of one length. Beam search ends when no open hypothesis can overtake (mean log-probability).
+    as rows finish, for it may be large; `prompts` are of one length. Beam search ends when no open
+    hypothesis can overtake (mean log-probability).
     """
     prompt_len = len(prompts[0])
     slots = _Slots(model, encoded, beam_size=beam_size, max_len=prompt_len + max(max_new_tokens))

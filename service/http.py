@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message
 
@@ -186,7 +186,7 @@ def application(engine: Engine) -> Starlette:
         ClientDisconnect: _on_disconnect,
         Exception: _on_anything,
     }
-    routes = [_task_route(engine, task) for task in engine.tasks.values()]
+    routes: list[BaseRoute] = [_task_route(engine, task) for task in engine.tasks.values()]
     routes += [
         Route("/status", status),
         Route("/metrics", metrics),

@@ -1,6 +1,7 @@
 """README.md: the parts that are generated are what would be generated now."""
 
 import runpy
+from itertools import pairwise
 from pathlib import Path
 
 from service.tasks import tasks
@@ -22,6 +23,6 @@ def test_every_task_has_a_call() -> None:
 def test_make_targets_named_in_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     words = README.replace("`", " ").split()
-    named = {after for before, after in zip(words, words[1:], strict=False) if before == "make"}
+    named = {after for before, after in pairwise(words) if before == "make"}
     targets = {line.partition(":")[0] for line in makefile.splitlines() if ":" in line}
     assert {"serve", "test"} <= named & targets
