@@ -1,0 +1,178 @@
+"""Every architecture exports, and what does not equal the trained model is not published."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+
+from export import model as exporting
+from export.lower import TARGETS
+from export.model import export_model, round_to_float16
+from export.parity import ParityError, check
+from export.publish import publish, split_weights
+from export.source import Trained
+from export.trace import trace
+from models.catalogue import architecture, architecture_names
+from models.graph import Graph
+from service.manifest import Data, GraphParity, Parity
+from service.session import Arrays
+
+
+def tiny_model(name: str) -> Trained:
+    of = architecture(name)
+    torch.manual_seed(0)
+    model = of.build(of.presets["testing"]).eval()
+    return Trained(of, model, assets=[], data=Data(source="none", licence="none"), recipe={})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", architecture_names())
+def test_an_architecture_exports_with_the_attention_it_states(
+    name: str, target: str, tmp_path: Path
+) -> None:
+    trained = tiny_model(name)
+    manifest = export_model(trained, name="tiny", target=target, folder=tmp_path / "tiny")
+    config: Any = trained.model.config
+    stated = trained.architecture.expected_fusions(config)[target]
+    assert {name: of.attention_ops for name, of in manifest.parity.graphs.items()} == stated
+    for graph in trained.architecture.graphs(trained.model):
+        parity = manifest.parity.graphs[graph.name]
+        assert parity.cases == len(graph.cases)
+        assert parity.largest_difference <= trained.architecture.tolerance
+    for file, digest in manifest.files.items():
+        assert (tmp_path / "tiny" / file).exists()
+        assert re.fullmatch("[0-9a-f]{64}", digest)
+
+
+class Exported:
+    """The encoder of a small Transformer, traced once."""
+
+    def __init__(self, folder: Path) -> None:
+        trained = tiny_model("transformer")
+        self.graph: Graph = trained.architecture.graphs(round_to_float16(trained.model))[0]
+        self.lowered = trace(self.graph, target="cpu")
+        proto, self.weights = split_weights(self.lowered, {})
+        self.file = folder / "encoder.onnx"
+        onnx.save(proto, self.file)
+
+    def check(
+        self,
+        *,
+        graph: Graph | None = None,
+        weights: Arrays | None = None,
+        expected: Mapping[str, int] = {"MultiHeadAttention": 2},
+        tolerance: float = 1e-4,
+    ) -> GraphParity:
+        return check(
+            graph or self.graph,
+            self.lowered,
+            file=self.file,
+            weights=self.weights if weights is None else weights,
+            target="cpu",
+            expected=expected,
+            tolerance=tolerance,
+        )
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return Exported(tmp_path_factory.mktemp("traced"))
+
+
+def test_a_faithful_graph_passes_on_all_its_cases(exported: Exported) -> None:
+    parity = exported.check()
+    assert parity.cases == len(exported.graph.cases)
+    assert 0 < parity.largest_difference < 1e-4
+
+
+@pytest.mark.parametrize("expected", [{"MultiHeadAttention": 3}, {"Attention": 2}, {}])
+def test_another_count_of_attention_ops_stops_with_both_counts(
+    exported: Exported, expected: Mapping[str, int]
+) -> None:
+    with pytest.raises(ParityError) as caught:
+        exported.check(expected=expected)
+    message = str(caught.value)
+    assert message.startswith("encoder: attention ops")
+    assert str({"MultiHeadAttention": 2}) in message
+    assert str(dict(expected)) in message
+    assert "target cpu" in message
+
+
+def changed(weights: Arrays, value: float) -> dict[str, Any]:
+    """The weights with one number of one matrix put to `value`."""
+    name = next(key for key, array in weights.items() if array.ndim == 2 and "query" in key)
+    array = weights[name].copy()
+    array[0, 0] = value
+    return {**weights, name: array}
+
+
+def test_one_wrong_weight_stops_with_output_difference_and_case(exported: Exported) -> None:
+    with pytest.raises(ParityError) as caught:
+        exported.check(weights=changed(exported.weights, 3.0))
+    message = str(caught.value)
+    found = re.fullmatch(
+        r"encoder: output (cross_\w+) differs by (\S+) at \((\d+(?:, )?)+\) in case (\{.*\}); "
+        r"the tolerance is 0\.0001",
+        message,
+    )
+    assert found, message
+    assert found[1] in exported.graph.outputs
+    assert float(found[2]) > 1e-4
+    assert found[4] in [str(dict(case)) for case in exported.graph.cases]
+
+
+def test_a_difference_that_is_not_a_number_stops_too(exported: Exported) -> None:
+    with pytest.raises(ParityError, match="differs by nan"):
+        exported.check(weights=changed(exported.weights, np.nan))
+
+
+def test_what_has_no_meaning_is_not_compared(exported: Exported) -> None:
+    meaningless = replace(exported.graph, defined=lambda inputs, output: torch.tensor(False))
+    weights = changed(exported.weights, 3.0)
+    assert exported.check(graph=meaningless, weights=weights).largest_difference == 0
+
+
+def test_a_failed_check_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def different(*_: Any, **__: Any) -> GraphParity:
+        raise ParityError("encoder: differs")
+
+    monkeypatch.setattr(exporting, "check", different)
+    monkeypatch.setattr(exporting, "trace", lambda graph, target: ir.from_proto(empty_graph()))
+    with pytest.raises(ParityError):
+        export_model(tiny_model("transformer"), name="tiny", target="cpu", folder=tmp_path / "tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+def empty_graph() -> onnx.ModelProto:
+    graph = onnx.helper.make_graph([], "nothing", [], [])
+    return onnx.helper.make_model(graph)
+
+
+def test_nothing_is_published_without_a_report_for_each_graph(tmp_path: Path) -> None:
+    report = GraphParity(cases=1, largest_difference=0.0, attention_ops={})
+    with pytest.raises(ValueError, match=r"parity covers \['encoder'\], not \['decoder', 'enc"):
+        publish(
+            tmp_path / "tiny",
+            tiny_model("transformer"),
+            name="tiny",
+            target="cpu",
+            graphs={"encoder": empty_graph(), "decoder": empty_graph()},
+            weights={},
+            parity=Parity(tolerance=1e-4, graphs={"encoder": report}),
+        )
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_large_weights_lie_outside_of_the_graph_under_their_names(exported: Exported) -> None:
+    held = {name for name, _ in exported.graph.module.named_parameters()}
+    assert set(exported.weights) <= held | {name for name in exported.weights if "position" in name}
+    assert exported.file.stat().st_size < 100_000
