@@ -77,7 +77,7 @@ def _read(folder: Path, sha256: str | None) -> tuple[dict[str, int], dict[str, T
 
 
 def load(source: Path | str, *, sha256: str | None = None) -> tuple[Config, Whisper]:
-    """A model in evaluation mode from a folder of either kind, or by its id on the Hugging Face hub.
+    """A model in evaluation mode from a folder of either kind, or by its id on the hub.
 
     Raises ValueError if the weights do not fit the architecture or have another SHA-256.
     """

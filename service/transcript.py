@@ -58,14 +58,16 @@ def _quietest(samples: Float32[ndarray, " samples"]) -> int:
 
 
 def loop(tokens: Sequence[int], *, first: int) -> int | None:
-    """The token that the text at the end repeats or begins its repeated phrase with, if it loops.
+    """A token of the phrase that the text repeats at its end, if it loops.
 
     Timestamps (tokens from `first` on) between the repetitions do not count.
     """
     text = [token for token in tokens if token < first]
-    for period in range(1, MAX_PERIOD + 1):
+    for period in range(1, min(MAX_PERIOD + 1, len(text))):
         length = max(LOOP_REPEATS * period, LOOP_TOKENS)
-        if len(text) >= length and text[-length:-period] == text[period - length :]:
+        if len(text) < length or text[-1] != text[-1 - period]:
+            continue  # as almost always: one comparison is enough
+        if text[-length:-period] == text[period - length :]:
             return text[-length]
     return None
 

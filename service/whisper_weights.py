@@ -165,17 +165,18 @@ def _placed(name: str, array: NDArray[Any]) -> Arrays:
 def parse(data: bytes) -> Checkpoint:
     """The bytes of a model.bin → sizes and arrays; ValueError if they are no such model."""
     arrays: Arrays = {}
-    settings: dict[str, int] = {}
+    settings: Arrays = {}
     for name, array in read_variables(data).items():
         if array.ndim == 0:
-            settings[name] = int(array)
+            settings[name] = array
         elif array.dtype in FLOATS:
             arrays |= _placed(name, array)
         else:
             raise ValueError(f"{name} is quantized; convert the model to float16")
-    if "encoder/num_heads" not in settings:
+    heads = settings.get("encoder/num_heads")
+    if heads is None or heads.dtype.kind != "i":
         raise ValueError("model.bin lacks encoder/num_heads")
-    return Checkpoint(sizes(arrays, heads=settings["encoder/num_heads"]), arrays)
+    return Checkpoint(sizes(arrays, heads=int(heads)), arrays)
 
 
 def sizes(arrays: Mapping[str, Any], *, heads: int) -> dict[str, int]:
@@ -186,6 +187,8 @@ def sizes(arrays: Mapping[str, Any], *, heads: int) -> dict[str, int]:
 
     try:
         vocab, width = arrays["embedding.weight"].shape
+        if heads < 1 or width % heads:
+            raise ValueError(f"{heads} heads do not divide the width {width}")
         return {
             "vocab": vocab,
             "width": width,
@@ -197,8 +200,8 @@ def sizes(arrays: Mapping[str, Any], *, heads: int) -> dict[str, int]:
             "frames": 2 * len(arrays["encoder_positions"]),
             "max_len": len(arrays["decoder_positions"]),
         }
-    except KeyError as missing:
-        raise ValueError(f"the weights lack {missing.args[0]}") from missing
+    except (KeyError, IndexError) as missing:
+        raise ValueError(f"the weights are incomplete: {missing}") from missing
 
 
 def check_digest(data: bytes, sha256: str) -> None:

@@ -47,7 +47,7 @@ NO_SPEECH_SCORE = -1.0
 SURE_SILENCE_PROBABILITY = 0.9
 """Above this alone: digital silence gives 0.95 and a confident "you", speech at 0 dB SNR 0.3."""
 MAX_BANNED = 3
-"""Attempts at a window whose text loops."""
+"""Further attempts at a window whose text loops; it is given up after them."""
 TIMESTAMP_FRAMES = round(TIMESTAMP_S * RATE_HZ / HOP)
 ENGLISH_TOKENS = 50_363
 """Tokens before the timestamps of the English-only models; the multilingual ones have one more."""
@@ -202,68 +202,61 @@ def no_speech_probabilities(
 
 
 def transcribe(
-    model: Runner, assets: Assets, encoded: Mapping[str, ndarray], prompts: Sequence[Sequence[int]]
-) -> list[Hypothesis]:
-    """Decode greedily; a row whose text loops is decoded again without the token it loops on.
-
-    OpenAI's decoder draws such a row anew at random; this gives the same answer every time.
-    """
-
-    def decoded(rows: slice, banned: Sequence[int]) -> list[Hypothesis]:
-        found = decode(
-            model,
-            {name: array[rows] for name, array in encoded.items()},
-            prompts=prompts[rows],
-            end=assets.end,
-            max_new_tokens=[MAX_NEW_TOKENS] * len(prompts[rows]),
-            rule=timestamp_rule(
-                first=assets.first_timestamp,
-                end=assets.end,
-                suppressed=np.append(assets.suppressed, banned).astype(np.int64),
-            ),
-        )
-        return [hypotheses[0] for hypotheses in found]
-
-    best = decoded(slice(None), [])
-    for row in range(len(best)):
-        banned: list[int] = []
-        while (token := loop(best[row].tokens, first=assets.first_timestamp)) is not None:
-            if len(banned) == MAX_BANNED:
-                best[row] = Hypothesis([], 0.0)
-                break
-            banned.append(token)
-            best[row] = decoded(slice(row, row + 1), banned)[0]
-    return best
+    model: Runner,
+    assets: Assets,
+    features: Sequence[Float32[ndarray, "mels frames"]],
+    prompts: Sequence[Sequence[int]],
+    banned: Sequence[int],
+) -> tuple[list[Hypothesis], Float32[ndarray, " batch"]]:
+    """Encode and decode greedily without the banned tokens; also how likely there is no speech."""
+    encoded = model.run("encoder", {"features": np.stack(features)})
+    no_speech = no_speech_probabilities(model, assets, encoded)
+    rule = timestamp_rule(
+        first=assets.first_timestamp,
+        end=assets.end,
+        suppressed=np.append(assets.suppressed, np.array(banned, np.int64)),
+    )
+    budgets = [MAX_NEW_TOKENS] * len(prompts)
+    found = decode(
+        model, encoded, prompts=prompts, end=assets.end, max_new_tokens=budgets, rule=rule
+    )
+    return [hypotheses[0] for hypotheses in found], no_speech
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    """Encode and decode; where a transcript stops short of its window's end, the rest follows.
+    """The tokens of each window; none where there is no speech.
 
-    The tokens of the rest are appended with their times moved on, as if decoded in one go. A
-    window without speech gives no tokens.
+    Where a transcript stops short of its window's end, the rest is transcribed too, and its tokens
+    are appended with their times moved on. A window whose text loops is transcribed again without
+    the token it loops on, where OpenAI's decoder would draw another text at random.
     """
     first = assets.first_timestamp
     tokens: list[list[int]] = [[] for _ in items]
     offsets = [0] * len(items)
-    waiting = list(range(len(items)))
+    waiting: list[tuple[list[int], list[int]]] = [(list(range(len(items))), [])]
     while waiting:
-        features = [later(items[i]["features"], offsets[i] * TIMESTAMP_FRAMES) for i in waiting]
-        encoded = model.run("encoder", {"features": np.stack(features)})
-        no_speech = no_speech_probabilities(model, assets, encoded)
-        prompts = [items[i]["prompt"].tolist() for i in waiting]
-        found = transcribe(model, assets, encoded, prompts)
-        again = []
-        for i, best, probability in zip(waiting, found, no_speech, strict=True):
+        batch, banned = waiting.pop()
+        features = [later(items[i]["features"], offsets[i] * TIMESTAMP_FRAMES) for i in batch]
+        prompts = [items[i]["prompt"].tolist() for i in batch]
+        found, no_speech = transcribe(model, assets, features, prompts, banned)
+        unfinished = []
+        for i, best, probability in zip(batch, found, no_speech, strict=True):
             unsure = probability > NO_SPEECH_PROBABILITY and best.score < NO_SPEECH_SCORE
             if unsure or probability > SURE_SILENCE_PROBABILITY:
+                continue
+            looped = loop(best.tokens, first=first)
+            if looped is not None:
+                if len(banned) < MAX_BANNED:
+                    waiting.append(([i], [*banned, looped]))
                 continue
             tokens[i] += [token + offsets[i] * (token >= first) for token in best.tokens]
             duration_s = float(items[i]["end_s"] - items[i]["start_s"])
             offset = unheard(tokens[i], first=first, duration_s=duration_s)
             if offset > offsets[i]:
                 offsets[i] = offset
-                again.append(i)
-        waiting = again
+                unfinished.append(i)
+        if unfinished:
+            waiting.append((unfinished, []))
     return [{"tokens": np.array(row, np.int64)} for row in tokens]
 
 

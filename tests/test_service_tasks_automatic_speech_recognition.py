@@ -1,0 +1,312 @@
+"""Transcription: windows become one text with times, and silence, gaps and loops are handled."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from pydantic import ValidationError
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from service.errors import InvalidInput, TooLarge, UnsupportedMedia
+from service.session import Arrays
+from service.tasks import Item
+from service.tasks import automatic_speech_recognition as task
+
+SPECIAL = (
+    "endoftext", "startoftranscript", "en", "de", "transcribe", "nocaptions", "notimestamps",
+)  # fmt: skip
+
+
+def folder_of(path: Path) -> Path:
+    """The assets of a model whose text tokens are single bytes."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: id for id, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([f"<|{name}|>" for name in SPECIAL])
+    tokenizer.save(str(path / "tokenizer.json"))
+    languages = [tokenizer.token_to_id(f"<|{name}|>") for name in ("en", "de")]
+    config = {"suppress_ids": [0, 1], "lang_ids": languages}
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture
+def assets(tmp_path: Path) -> task.Assets:
+    return task.load_assets(folder_of(tmp_path))
+
+
+def wav(samples: np.ndarray, rate_hz: int = 16_000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def noise(seconds: float) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(round(seconds * 16_000)) / 20
+
+
+class Scripted:
+    """A runner that says what a script has for (window, frames heard before), and then ends."""
+
+    def __init__(
+        self, assets: task.Assets, script: dict[tuple[int, int], list[int]], silent: float = 0.0
+    ) -> None:
+        self.assets = assets
+        self.script = script
+        self.silent = silent
+        self.batches: list[int] = []
+        self.second_choice: list[int] = []
+
+    def shapes(self, graph: str) -> dict[str, list[int | str]]:
+        assert graph == "decoder"
+        cache: list[int | str] = ["batch", 1, "max_len", 2]
+        vocab = self.assets.first_timestamp + 1_501
+        return {"past_key_0": cache, "past_value_0": cache, "logits": ["batch", vocab]}
+
+    def run(self, graph: str, inputs: Arrays) -> dict[str, np.ndarray]:
+        if graph == "encoder":
+            self.batches.append(len(inputs["features"]))
+            heard = inputs["features"][:, None, None, :2, 0]
+            return {"cross_key_0": heard.copy(), "cross_value_0": heard.copy()}
+        logits = np.zeros((len(inputs["tokens"]), int(self.shapes("decoder")["logits"][1])))
+        # Of all others together: p = e^x / (e^x + n - 1).
+        odds = self.silent / (1 - self.silent) * (logits.shape[1] - 1)
+        logits[:, self.assets.no_speech] = np.log(max(odds, 1e-9))
+        return {"logits": logits.astype(np.float32)}
+
+    def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
+        assert graph == "decoder"
+        said_before = len(self.assets.prompt("en")) - 1
+        outputs["logits"][...] = 0
+        for row, position, (window, heard) in zip(
+            outputs["logits"],
+            inputs["past_lengths"] - said_before,
+            inputs["cross_key_0"][:, 0, 0].astype(int).tolist(),
+            strict=True,
+        ):
+            choices = (self.second_choice, self.script[window, heard])
+            for confidence, script in enumerate(choices, 1):
+                said = [*script, *[self.assets.end] * 500]
+                row[said[max(0, position)]] = 40 * confidence
+
+
+def windows_of(*durations_s: float) -> list[Item]:
+    """Windows whose features tell the scripted runner which they are and where they begin."""
+    items = []
+    for number, duration_s in enumerate(durations_s):
+        features = np.zeros((80, 3_000), np.float32)
+        features[0], features[1] = number, np.arange(3_000)
+        start_s = sum(durations_s[:number])
+        times = {"start_s": np.array(start_s), "end_s": np.array(start_s + duration_s)}
+        items.append({"features": features, "prompt": np.array([257]), **times})
+    return items
+
+
+def said(assets: task.Assets, *parts: float | str) -> list[int]:
+    """Times in seconds and texts → tokens."""
+    tokens: list[int] = []
+    for part in parts:
+        if isinstance(part, str):
+            tokens += assets.tokenizer.encode(part).ids
+        else:
+            tokens.append(assets.first_timestamp + round(part * 50))
+    return tokens
+
+
+def answer(runner: Any, assets: task.Assets, items: Sequence[Item]) -> task.Response:
+    rows = task.forward(runner, assets, items)
+    return task.postprocess(task.example(), assets, items, rows)
+
+
+def test_windows_of_a_batch_are_joined_with_their_times(assets: task.Assets) -> None:
+    script = {
+        (0, 0): said(assets, 0.0, " One two", 2.0, 2.0, " three.", 9.5),
+        (1, 0): said(assets, 0.5, " Four.", 4.0),
+    }
+    found = answer(Scripted(assets, script), assets, windows_of(10, 5))
+    assert found.text == "One two three. Four."
+    assert [tuple(dict(segment).values()) for segment in found.segments] == [
+        (0.0, 2.0, "One two"),
+        (2.0, 9.5, "three."),
+        (10.5, 14.0, "Four."),
+    ]
+    assert found.duration_s == 15
+    assert found.language == "en"
+
+
+def test_the_rest_of_a_window_that_ended_early_follows(assets: task.Assets) -> None:
+    script = {
+        (0, 0): said(assets, 0.0, " One", 4.0, 4.0),
+        (0, 400): said(assets, 0.0, " two", 3.0, 3.0),
+        (0, 700): said(assets, 0.2, " three", 2.0),
+        (1, 0): said(assets, 0.0, " Four.", 6.0),
+    }
+    runner = Scripted(assets, script)
+    found = answer(runner, assets, windows_of(10, 10))
+    assert found.text == "One two three Four."
+    assert [(s.start_s, s.end_s) for s in found.segments] == [(0, 4), (4, 7), (7.2, 9), (10, 16)]
+    assert runner.batches == [2, 1, 1]
+
+
+def test_a_rest_that_gets_no_further_is_left(assets: task.Assets) -> None:
+    script = {(0, 0): said(assets, 0.0, " One", 4.0, 4.0), (0, 400): said(assets, 0.0)}
+    runner = Scripted(assets, script)
+    assert answer(runner, assets, windows_of(10)).text == "One"
+    assert runner.batches == [1, 1]
+
+
+def test_a_window_that_loops_is_decoded_without_the_token(assets: task.Assets) -> None:
+    script = {
+        (0, 0): said(assets, 0.0, " and " + "1" * 200),
+        (1, 0): said(assets, 0.0, " Fine.", 3.0),
+    }
+    runner = Scripted(assets, script)
+    runner.second_choice = said(assets, 0.0, " and one", 4.0)
+    assert answer(runner, assets, windows_of(10, 5)).text == "and one Fine."
+    assert runner.batches == [2, 1]
+
+
+def test_a_window_that_loops_for_good_is_given_up(assets: task.Assets) -> None:
+    script = {(0, 0): said(assets, 0.0, "1" * 200), (1, 0): said(assets, 0.0, " Fine.", 3.0)}
+    runner = Scripted(assets, script)
+    monotonous = runner.run_into
+
+    def never_ending(graph: str, inputs: Arrays, outputs: Arrays) -> None:
+        monotonous(graph, inputs, outputs)
+        outputs["logits"][:, 50:60] += 60 - np.arange(10)
+
+    runner.run_into = never_ending  # type: ignore[method-assign]
+    assert answer(runner, assets, windows_of(10, 5)).text == "Fine."
+    assert runner.batches == [2] + [1] * task.MAX_BANNED
+
+
+@pytest.mark.parametrize(("probability", "text"), [(0.95, ""), (0.7, "Thanks."), (0.1, "Thanks.")])
+def test_sure_silence_is_no_text(assets: task.Assets, probability: float, text: str) -> None:
+    runner = Scripted(assets, {(0, 0): said(assets, 0.0, " Thanks.", 2.0)}, probability)
+    found = answer(runner, assets, windows_of(10))
+    assert found.text == text
+    assert bool(found.segments) == bool(text)
+
+
+def test_likely_silence_with_an_unsure_text_is_no_text(assets: task.Assets) -> None:
+    script = {(0, 0): said(assets, 0.0, " Thanks.", 2.0)}
+
+    class Unsure(Scripted):
+        def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
+            super().run_into(graph, inputs, outputs)
+            others = outputs["logits"][:, 50:60]
+            np.maximum(others, 79.5, out=others)
+
+    assert answer(Unsure(assets, script, 0.7), assets, windows_of(10)).text == ""
+    assert answer(Unsure(assets, script, 0.5), assets, windows_of(10)).text == "Thanks."
+
+
+def test_suppressed_tokens_are_those_of_the_package(assets: task.Assets) -> None:
+    no_timestamps = assets.tokenizer.token_to_id("<|notimestamps|>")
+    assert assets.suppressed.tolist() == [0, 1, no_timestamps]
+    assert assets.first_timestamp == no_timestamps + 1
+
+
+def test_an_english_only_model_knows_no_languages(assets: task.Assets) -> None:
+    assert assets.prompt("en") == [assets.start]
+    with pytest.raises(InvalidInput, match=r"^language: 'de' is not one of en"):
+        task.preprocess(task.Request(audio=wav(noise(1)), language="de"), assets)
+
+
+def test_a_multilingual_model_is_told_the_language(assets: task.Assets) -> None:
+    many = task.Assets(**{**vars(assets), "languages": {"en": 258, "de": 259}})
+    (item,) = task.preprocess(task.Request(audio=wav(noise(1)), language="de"), many)
+    assert item["prompt"].tolist() == [assets.start, 259, assets.transcribe]
+    with pytest.raises(InvalidInput, match="'xx' is not one of de, en"):
+        task.preprocess(task.Request(audio=wav(noise(1)), language="xx"), many)
+
+
+def test_a_long_recording_is_cut_into_windows(assets: task.Assets) -> None:
+    items = task.preprocess(task.Request(audio=wav(noise(70))), assets)
+    assert len(items) == 3
+    assert sum(map(task.cost, items)) == 3
+    assert float(items[0]["start_s"]) == 0
+    assert float(items[-1]["end_s"]) == 70
+
+
+def test_a_recording_over_the_limit_is_refused(assets: task.Assets) -> None:
+    file = io.BytesIO()
+    silence = np.zeros(8_000 * (task.MAX_DURATION_S + 1), np.int16)
+    soundfile.write(file, silence, 8_000, format="FLAC", subtype="PCM_16")
+    with pytest.raises(TooLarge, match=r"^audio: 1801\.0 s of audio; at most 1800 s"):
+        task.preprocess(task.Request(audio=file.getvalue()), assets)
+
+
+def test_other_bytes_are_refused(assets: task.Assets) -> None:
+    with pytest.raises(UnsupportedMedia, match=r"^audio: "):
+        task.preprocess(task.Request(audio=b"plain text"), assets)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"audio": b""}, {"audio": b"x", "language": ""}, {"audio": b"x", "beam": 1}]
+)
+def test_a_request_outside_its_limits_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        task.Request(**fields)
+
+
+def test_a_file_over_the_limit_is_refused() -> None:
+    with pytest.raises(ValidationError, match="26214400"):
+        task.Request(audio=bytes(task.MAX_AUDIO_BYTES + 1))
+
+
+def test_the_example_fits_the_contract(assets: task.Assets) -> None:
+    (item,) = task.preprocess(task.example(), assets)
+    spec = task.CONTRACT["encoder"].inputs["features"]
+    assert item["features"].shape == spec.axes[1:]
+    assert item["features"].dtype == spec.dtype
+
+
+def test_a_window_is_transcribed_alike_alone_and_in_a_batch(
+    assets: task.Assets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from models.architectures.whisper import PRESETS, build, graphs
+    from models.reference import Reference
+
+    monkeypatch.setattr(task, "MAX_NEW_TOKENS", 12)
+    torch.manual_seed(0)
+    runner: Any = Reference(graphs(build(PRESETS["testing"]).eval()))
+    items = task.preprocess(task.Request(audio=wav(noise(40))), assets)
+    together = task.forward(runner, assets, items)
+    alone = [task.forward(runner, assets, [item])[0] for item in items]
+    assert [row["tokens"].tolist() for row in together] == [row["tokens"].tolist() for row in alone]
+
+
+@pytest.fixture(scope="module")
+def tiny_en() -> tuple[Any, task.Assets]:
+    from export.source import from_package
+    from models.reference import Reference
+
+    trained = from_package("tiny.en")
+    assets = task.load_assets(trained.assets[0].parent)
+    return Reference(trained.architecture.graphs(trained.model)), assets
+
+
+@pytest.mark.whisper
+def test_tiny_en_hears_the_example(tiny_en: tuple[Any, task.Assets]) -> None:
+    runner, assets = tiny_en
+    found = answer(runner, assets, task.preprocess(task.example(), assets))
+    assert found.text == "Good morning, please open the window and close the door."
+    assert task.EXPECTED in found.text
+    assert found.segments[0].start_s == 0
+    assert found.segments[-1].end_s == pytest.approx(4.1, abs=0.3)
+
+
+@pytest.mark.whisper
+def test_tiny_en_hears_nothing_in_silence(tiny_en: tuple[Any, task.Assets]) -> None:
+    runner, assets = tiny_en
+    items = task.preprocess(task.Request(audio=wav(np.zeros(80_000))), assets)
+    assert answer(runner, assets, items).text == ""
