@@ -40,7 +40,9 @@ class Request(RequestModel):
     )
     source: str = Field(min_length=2, max_length=8, description="Language of the text, as en.")
     target: str = Field(min_length=2, max_length=8, description="Language wanted, as de.")
-    beam_size: int = Field(default=1, ge=1, le=8, description="Hypotheses kept; 1 is greedy.")
+    beam_size: int = Field(
+        default=4, ge=1, le=8, description="Hypotheses kept; 1 is greedy and fastest."
+    )
     max_new_tokens: int = Field(
         default=128, ge=1, le=200, description="Bound of each translated sentence, in tokens."
     )
