@@ -32,7 +32,7 @@ test: $(DEVELOP)/.installed  ## all tests that need neither data nor downloaded 
 	  --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
 
 test-data: $(DEVELOP)/.installed  ## the tests on real data (DATA_DIR) and on Whisper's weights
-	$(DEVELOP)/bin/python -m pytest -m "data or whisper" --data-dir $(DATA_DIR)
+	$(DEVELOP)/bin/python -m pytest -m "data or whisper" --data-dir=$(DATA_DIR)
 
 check: $(DEVELOP)/.installed  ## lint and types
 	$(DEVELOP)/bin/ruff format --check .
