@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from models import checkpoint
 from models.catalogue import Architecture, dataset_loader
 from models.datasets import Batch, Dataset
+from models.optimizers import optimizers
 from models.plot import plot_metrics
 from models.recipe import Recipe
 
@@ -26,27 +27,6 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     warm = min(1.0, (step + 1) / recipe.warmup_steps)
     left = (recipe.steps - step) / max(1.0, recipe.steps * recipe.decay_share)
     return recipe.learning_rate * min(warm, left, 1.0)
-
-
-def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices (Jordan et al. 2024), AdamW for everything else."""
-    matrices: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            hidden = parameter.ndim == 2 and isinstance(module, nn.Linear)
-            (matrices if hidden else rest).append(parameter)
-    return [
-        torch.optim.Muon(
-            matrices,
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        ),
-        torch.optim.AdamW(
-            rest, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
-        ),
-    ]
 
 
 @contextmanager

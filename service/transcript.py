@@ -110,6 +110,26 @@ def timestamp_rule(*, first: int, end: int, suppressed: NDArray[np.int64]) -> Ru
     return rule
 
 
+def text_rule(
+    *, first: int, end: int, suppressed: NDArray[np.int64], suppressed_first: NDArray[np.int64]
+) -> Rule:
+    """What may come next in a text without timestamps, which are the tokens from `first` on.
+
+    `suppressed` tokens never come, `suppressed_first` do not begin; a text that loops ends.
+    """
+
+    def rule(logits: Logits, generated: Sequence[Sequence[int]]) -> None:
+        logits[:, suppressed] = -np.inf
+        logits[:, first:] = -np.inf
+        for row, tokens in zip(logits, generated, strict=True):
+            if not tokens:
+                row[suppressed_first] = -np.inf
+            elif loop(tokens, first=first) is not None:
+                row[np.arange(len(row)) != end] = -np.inf
+
+    return rule
+
+
 def timed_texts(
     tokens: Sequence[int], *, first: int, duration_s: float
 ) -> list[tuple[float, float, list[int]]]:

@@ -36,7 +36,6 @@ def test_a_shipped_model_reaches_its_floor(name: str, data_dir: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.whisper
-@pytest.mark.xfail(strict=True, reason="14.57 % with timestamps, 14.19 % without them")
 def test_whisper_reaches_its_word_error_rate(data_dir: Path) -> None:
     install_shipped()
     assert asyncio.run(figures("automatic-speech-recognition", data_dir))["test-other"] <= 14.5

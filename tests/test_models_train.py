@@ -11,8 +11,9 @@ import torch
 from models import checkpoint
 from models.catalogue import architecture
 from models.datasets.reversal import load
+from models.optimizers import optimizers
 from models.recipe import Recipe
-from models.train import learning_rate, optimizers, prefetched, train
+from models.train import learning_rate, prefetched, train
 
 TOY = Recipe(
     preset="testing",

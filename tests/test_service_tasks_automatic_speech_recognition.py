@@ -31,7 +31,7 @@ def folder_of(path: Path) -> Path:
     tokenizer.add_special_tokens([f"<|{name}|>" for name in SPECIAL])
     tokenizer.save(str(path / "tokenizer.json"))
     languages = [tokenizer.token_to_id(f"<|{name}|>") for name in ("en", "de")]
-    config = {"suppress_ids": [0, 1], "lang_ids": languages}
+    config = {"suppress_ids": [0, 1], "suppress_ids_begin": [2], "lang_ids": languages}
     (path / "config.json").write_text(json.dumps(config))
     return path
 
@@ -60,6 +60,7 @@ class Scripted:
         self.assets = assets
         self.script = script
         self.silent = silent
+        self.said_before = 0
         self.batches: list[int] = []
         self.second_choice: list[int] = []
 
@@ -82,11 +83,10 @@ class Scripted:
 
     def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
         assert graph == "decoder"
-        said_before = len(self.assets.prompt("en")) - 1
         outputs["logits"][...] = 0
         for row, position, (window, heard) in zip(
             outputs["logits"],
-            inputs["past_lengths"] - said_before,
+            inputs["past_lengths"] - self.said_before,
             inputs["cross_key_0"][:, 0, 0].astype(int).tolist(),
             strict=True,
         ):
@@ -209,19 +209,36 @@ def test_likely_silence_with_an_unsure_text_is_no_text(assets: task.Assets) -> N
 
 def test_suppressed_tokens_are_those_of_the_package(assets: task.Assets) -> None:
     no_timestamps = assets.tokenizer.token_to_id("<|notimestamps|>")
-    assert assets.suppressed.tolist() == [0, 1, no_timestamps]
+    assert assets.suppressed.tolist() == [0, 1]
+    assert assets.suppressed_first.tolist() == [2]
     assert assets.first_timestamp == no_timestamps + 1
 
 
+def test_without_timestamps_a_segment_is_a_window(assets: task.Assets) -> None:
+    runner = Scripted(assets, {(0, 0): said(assets, " One."), (1, 0): said(assets, " Two.")})
+    runner.said_before = 1
+    items = windows_of(10, 5)
+    for item in items:
+        item["prompt"] = np.array([assets.start, assets.no_timestamps])
+    found = answer(runner, assets, items)
+    assert [tuple(dict(segment).values()) for segment in found.segments] == [
+        (0.0, 10.0, "One."),
+        (10.0, 15.0, "Two."),
+    ]
+    assert runner.batches == [2]
+
+
 def test_an_english_only_model_knows_no_languages(assets: task.Assets) -> None:
-    assert assets.prompt("en") == [assets.start]
+    assert assets.prompt(task.Request(audio=b"x", timestamps=True)) == [assets.start]
+    assert assets.prompt(task.Request(audio=b"x")) == [assets.start, assets.no_timestamps]
     with pytest.raises(InvalidInput, match=r"^language: 'de' is not one of en"):
         task.preprocess(task.Request(audio=wav(noise(1)), language="de"), assets)
 
 
 def test_a_multilingual_model_is_told_the_language(assets: task.Assets) -> None:
     many = task.Assets(**{**vars(assets), "languages": {"en": 258, "de": 259}})
-    (item,) = task.preprocess(task.Request(audio=wav(noise(1)), language="de"), many)
+    request = task.Request(audio=wav(noise(1)), language="de", timestamps=True)
+    (item,) = task.preprocess(request, many)
     assert item["prompt"].tolist() == [assets.start, 259, assets.transcribe]
     with pytest.raises(InvalidInput, match="'xx' is not one of de, en"):
         task.preprocess(task.Request(audio=wav(noise(1)), language="xx"), many)
@@ -279,7 +296,9 @@ def test_a_window_is_transcribed_alike_alone_and_in_a_batch(
     monkeypatch.setattr(task, "MAX_NEW_TOKENS", 12)
     torch.manual_seed(0)
     runner: Any = Reference(graphs(build(PRESETS["testing"]).eval()))
-    items = task.preprocess(task.Request(audio=wav(noise(40))), assets)
+    audio = wav(noise(40))
+    items = task.preprocess(task.Request(audio=audio, timestamps=True), assets)
+    items += task.preprocess(task.Request(audio=audio), assets)
     together = task.forward(runner, assets, items)
     alone = [task.forward(runner, assets, [item])[0] for item in items]
     assert [row["tokens"].tolist() for row in together] == [row["tokens"].tolist() for row in alone]
@@ -298,9 +317,11 @@ def tiny_en() -> tuple[Any, task.Assets]:
 @pytest.mark.whisper
 def test_tiny_en_hears_the_example(tiny_en: tuple[Any, task.Assets]) -> None:
     runner, assets = tiny_en
-    found = answer(runner, assets, task.preprocess(task.example(), assets))
-    assert found.text == "Good morning, please open the window and close the door."
-    assert task.EXPECTED in found.text
+    example = task.example()
+    for request in (example, example.model_copy(update={"timestamps": True})):
+        found = answer(runner, assets, task.preprocess(request, assets))
+        assert found.text == "Good morning, please open the window and close the door."
+        assert task.EXPECTED in found.text
     assert found.segments[0].start_s == 0
     assert found.segments[-1].end_s == pytest.approx(4.1, abs=0.3)
 

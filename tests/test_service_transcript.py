@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from service.transcript import loop, timed_texts, timestamp_rule, unheard, windows
+from service.transcript import loop, text_rule, timed_texts, timestamp_rule, unheard, windows
 
 END, FIRST, VOCAB = 10, 12, 12 + 1_501
 RULE = timestamp_rule(first=FIRST, end=END, suppressed=np.array([3, 11]))
@@ -72,6 +72,18 @@ def test_text_begins_with_a_timestamp_of_at_most_a_second() -> None:
 
 def test_text_follows_the_first_timestamp() -> None:
     assert allowed(at(0.5)) == TEXT
+
+
+def test_text_without_timestamps_is_all_text_and_ends_when_it_loops() -> None:
+    rule = text_rule(
+        first=FIRST, end=END, suppressed=np.array([3, 11]), suppressed_first=np.array([5])
+    )
+    logits = np.zeros((3, VOCAB), np.float32)
+    rule(logits, [[], [1, 2], [7] * 40])
+    begins, goes_on, loops = (set(np.flatnonzero(np.isfinite(row)).tolist()) for row in logits)
+    assert begins == TEXT - {5}
+    assert goes_on == TEXT
+    assert loops == {END}
 
 
 def test_open_text_goes_on_or_ends_later_than_it_began() -> None:

@@ -174,9 +174,9 @@ RECIPES = {
     "translation": Recipe(
         preset="base",
         dataset="tatoeba",
-        data={"batch_tokens": 6_144, "vocab": 8_000},
-        steps=1_600,
-        decay_share=0.45,
+        data={"batch_tokens": 6_144, "vocab": 8_000, "en-de": 2, "en-fr": 4},
+        steps=3_800,
+        decay_share=0.48,
         learning_rate=2e-3,
         warmup_steps=200,
         evaluate_every_steps=250,

@@ -98,7 +98,10 @@ def load(
     seed: int,
     options: Mapping[str, float | int | str],
 ) -> Tatoeba:
-    """Read a split; the vocabulary, learnt once from train, is kept in `run_dir/assets`."""
+    """Read a split; the vocabulary, learnt once from train, is kept in `run_dir/assets`.
+
+    An option such as `en-fr` says how often a pass over train sees the pairs of that direction.
+    """
     vocabulary = run_dir / "assets" / "tokenizer.json"
     vocabulary.parent.mkdir(parents=True, exist_ok=True)
     directions = read_pairs(data_dir, split)
@@ -111,13 +114,15 @@ def load(
     end, pad = ids[END], ids[PAD]
     sources: list[list[int]] = []
     targets: list[list[int]] = []
-    for (_, target_language), pairs in directions.items():
+    for (source_language, target_language), pairs in directions.items():
+        repeats = int(options.get(f"{source_language}-{target_language}", 1))
         start = ids[f"<{target_language}>"]
         encoded = [tokenizer.encode_batch([pair[side] for pair in pairs]) for side in (0, 1)]
         for source, target in zip(*encoded, strict=True):
             if max(len(source.ids), len(target.ids)) + 2 <= MAX_TOKENS:
-                sources.append([start, *source.ids, end])
-                targets.append([start, *target.ids, end])
+                copies = repeats if split == "train" else 1
+                sources += [[start, *source.ids, end]] * copies
+                targets += [[start, *target.ids, end]] * copies
     return Tatoeba(
         sources,
         targets,

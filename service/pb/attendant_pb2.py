@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aservice/pb/attendant.proto\x12\x0c\x61ttendant.v1\"R\n\x14\x43lassifyAudioRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_audioB\x08\n\x06_top_k\"\xc4\x01\n\x15\x43lassifyAudioResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyAudioResponse.Label\x12\x0f\n\x07start_s\x18\x04 \x01(\x01\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"U\n\x11TranscribeRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x15\n\x08language\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_audioB\x0b\n\t_language\"\xf7\x01\n\x12TranscribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12:\n\x08segments\x18\x06 \x03(\x0b\x32(.attendant.v1.TranscribeResponse.Segment\x1a\x37\n\x07Segment\x12\x0f\n\x07start_s\x18\x01 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x02 \x01(\x01\x12\x0c\n\x04text\x18\x03 \x01(\t\"R\n\x14\x43lassifyImageRequest\x12\x12\n\x05image\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_imageB\x08\n\x06_top_k\"\xb3\x01\n\x15\x43lassifyImageResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyImageResponse.Label\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\xb6\x01\n\x10TranslateRequest\x12\x0c\n\x04text\x18\x01 \x03(\t\x12\x13\n\x06source\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06target\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tbeam_size\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x0emax_new_tokens\x18\x05 \x01(\x05H\x03\x88\x01\x01\x42\t\n\x07_sourceB\t\n\x07_targetB\x0c\n\n_beam_sizeB\x11\n\x0f_max_new_tokens\"\xcc\x01\n\x11TranslateResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x41\n\x0ctranslations\x18\x03 \x03(\x0b\x32+.attendant.v1.TranslateResponse.Translation\x1a:\n\x0bTranslation\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\x05\"^\n\x07Timings\x12\x15\n\rpreprocess_ms\x18\x01 \x01(\x01\x12\x10\n\x08queue_ms\x18\x02 \x01(\x01\x12\x12\n\ncompute_ms\x18\x03 \x01(\x01\x12\x16\n\x0epostprocess_ms\x18\x04 \x01(\x01\x32\xde\x02\n\tAttendant\x12X\n\rClassifyAudio\x12\".attendant.v1.ClassifyAudioRequest\x1a#.attendant.v1.ClassifyAudioResponse\x12O\n\nTranscribe\x12\x1f.attendant.v1.TranscribeRequest\x1a .attendant.v1.TranscribeResponse\x12X\n\rClassifyImage\x12\".attendant.v1.ClassifyImageRequest\x1a#.attendant.v1.ClassifyImageResponse\x12L\n\tTranslate\x12\x1e.attendant.v1.TranslateRequest\x1a\x1f.attendant.v1.TranslateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aservice/pb/attendant.proto\x12\x0c\x61ttendant.v1\"R\n\x14\x43lassifyAudioRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_audioB\x08\n\x06_top_k\"\xc4\x01\n\x15\x43lassifyAudioResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyAudioResponse.Label\x12\x0f\n\x07start_s\x18\x04 \x01(\x01\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"}\n\x11TranscribeRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x15\n\x08language\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x17\n\ntimestamps\x18\x03 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_audioB\x0b\n\t_languageB\r\n\x0b_timestamps\"\xf7\x01\n\x12TranscribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12:\n\x08segments\x18\x06 \x03(\x0b\x32(.attendant.v1.TranscribeResponse.Segment\x1a\x37\n\x07Segment\x12\x0f\n\x07start_s\x18\x01 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x02 \x01(\x01\x12\x0c\n\x04text\x18\x03 \x01(\t\"R\n\x14\x43lassifyImageRequest\x12\x12\n\x05image\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_imageB\x08\n\x06_top_k\"\xb3\x01\n\x15\x43lassifyImageResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyImageResponse.Label\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\xb6\x01\n\x10TranslateRequest\x12\x0c\n\x04text\x18\x01 \x03(\t\x12\x13\n\x06source\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06target\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tbeam_size\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x0emax_new_tokens\x18\x05 \x01(\x05H\x03\x88\x01\x01\x42\t\n\x07_sourceB\t\n\x07_targetB\x0c\n\n_beam_sizeB\x11\n\x0f_max_new_tokens\"\xcc\x01\n\x11TranslateResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x41\n\x0ctranslations\x18\x03 \x03(\x0b\x32+.attendant.v1.TranslateResponse.Translation\x1a:\n\x0bTranslation\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\x05\"^\n\x07Timings\x12\x15\n\rpreprocess_ms\x18\x01 \x01(\x01\x12\x10\n\x08queue_ms\x18\x02 \x01(\x01\x12\x12\n\ncompute_ms\x18\x03 \x01(\x01\x12\x16\n\x0epostprocess_ms\x18\x04 \x01(\x01\x32\xde\x02\n\tAttendant\x12X\n\rClassifyAudio\x12\".attendant.v1.ClassifyAudioRequest\x1a#.attendant.v1.ClassifyAudioResponse\x12O\n\nTranscribe\x12\x1f.attendant.v1.TranscribeRequest\x1a .attendant.v1.TranscribeResponse\x12X\n\rClassifyImage\x12\".attendant.v1.ClassifyImageRequest\x1a#.attendant.v1.ClassifyImageResponse\x12L\n\tTranslate\x12\x1e.attendant.v1.TranslateRequest\x1a\x1f.attendant.v1.TranslateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,25 +38,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYAUDIORESPONSE_LABEL']._serialized_start=288
   _globals['_CLASSIFYAUDIORESPONSE_LABEL']._serialized_end=325
   _globals['_TRANSCRIBEREQUEST']._serialized_start=327
-  _globals['_TRANSCRIBEREQUEST']._serialized_end=412
-  _globals['_TRANSCRIBERESPONSE']._serialized_start=415
-  _globals['_TRANSCRIBERESPONSE']._serialized_end=662
-  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_start=607
-  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_end=662
-  _globals['_CLASSIFYIMAGEREQUEST']._serialized_start=664
-  _globals['_CLASSIFYIMAGEREQUEST']._serialized_end=746
-  _globals['_CLASSIFYIMAGERESPONSE']._serialized_start=749
-  _globals['_CLASSIFYIMAGERESPONSE']._serialized_end=928
+  _globals['_TRANSCRIBEREQUEST']._serialized_end=452
+  _globals['_TRANSCRIBERESPONSE']._serialized_start=455
+  _globals['_TRANSCRIBERESPONSE']._serialized_end=702
+  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_start=647
+  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_end=702
+  _globals['_CLASSIFYIMAGEREQUEST']._serialized_start=704
+  _globals['_CLASSIFYIMAGEREQUEST']._serialized_end=786
+  _globals['_CLASSIFYIMAGERESPONSE']._serialized_start=789
+  _globals['_CLASSIFYIMAGERESPONSE']._serialized_end=968
   _globals['_CLASSIFYIMAGERESPONSE_LABEL']._serialized_start=288
   _globals['_CLASSIFYIMAGERESPONSE_LABEL']._serialized_end=325
-  _globals['_TRANSLATEREQUEST']._serialized_start=931
-  _globals['_TRANSLATEREQUEST']._serialized_end=1113
-  _globals['_TRANSLATERESPONSE']._serialized_start=1116
-  _globals['_TRANSLATERESPONSE']._serialized_end=1320
-  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_start=1262
-  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_end=1320
-  _globals['_TIMINGS']._serialized_start=1322
-  _globals['_TIMINGS']._serialized_end=1416
-  _globals['_ATTENDANT']._serialized_start=1419
-  _globals['_ATTENDANT']._serialized_end=1769
+  _globals['_TRANSLATEREQUEST']._serialized_start=971
+  _globals['_TRANSLATEREQUEST']._serialized_end=1153
+  _globals['_TRANSLATERESPONSE']._serialized_start=1156
+  _globals['_TRANSLATERESPONSE']._serialized_end=1360
+  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_start=1302
+  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_end=1360
+  _globals['_TIMINGS']._serialized_start=1362
+  _globals['_TIMINGS']._serialized_end=1456
+  _globals['_ATTENDANT']._serialized_start=1459
+  _globals['_ATTENDANT']._serialized_end=1809
 # @@protoc_insertion_point(module_scope)

@@ -34,12 +34,14 @@ class ClassifyAudioResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyAudioResponse.Label, _Mapping]]] = ..., start_s: _Optional[float] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("audio", "language")
+    __slots__ = ("audio", "language", "timestamps")
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMPS_FIELD_NUMBER: _ClassVar[int]
     audio: bytes
     language: str
-    def __init__(self, audio: _Optional[bytes] = ..., language: _Optional[str] = ...) -> None: ...
+    timestamps: bool
+    def __init__(self, audio: _Optional[bytes] = ..., language: _Optional[str] = ..., timestamps: _Optional[bool] = ...) -> None: ...
 
 class TranscribeResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "text", "language", "duration_s", "segments")

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from service import audio
 from service.contract import Graph, Tensor
-from service.decoder import Hypothesis, decode, log_softmax
+from service.decoder import Hypothesis, Rule, decode, log_softmax
 from service.errors import InvalidInput
 from service.log_mel import FRAMES, HOP, MELS, RATE_HZ, later, log_mel
 from service.schema import RequestModel, ResponseModel
@@ -27,6 +27,7 @@ from service.tasks import Item, Row
 from service.transcript import (
     TIMESTAMP_S,
     loop,
+    text_rule,
     timed_texts,
     timestamp_rule,
     unheard,
@@ -63,6 +64,10 @@ class Request(RequestModel):
     )
     language: str = Field(
         default="en", min_length=2, max_length=3, description="Language spoken, as en."
+    )
+    timestamps: bool = Field(
+        default=False,
+        description="Segments are sentences, with their times; else windows of up to 30 s.",
     )
 
 
@@ -118,16 +123,32 @@ class Assets:
     end: int
     transcribe: int
     no_speech: int
-    first_timestamp: int
+    no_timestamps: int
     languages: Mapping[str, int]
     """Code → token; empty for an English-only model."""
     suppressed: NDArray[np.int64]
+    suppressed_first: NDArray[np.int64]
 
-    def prompt(self, language: str) -> list[int]:
+    @property
+    def first_timestamp(self) -> int:
+        return self.no_timestamps + 1
+
+    def prompt(self, request: Request) -> list[int]:
         """The tokens before the transcript."""
-        if self.languages:
-            return [self.start, self.languages[language], self.transcribe]
-        return [self.start]
+        spoken = [self.languages[request.language], self.transcribe] if self.languages else []
+        return [self.start, *spoken, *([] if request.timestamps else [self.no_timestamps])]
+
+    def rule(self, prompt: Sequence[int], banned: Sequence[int]) -> Rule:
+        """What may come next behind `prompt`; the banned tokens never."""
+        suppressed = np.array([*self.suppressed, self.no_timestamps, *banned], np.int64)
+        if prompt[-1] != self.no_timestamps:
+            return timestamp_rule(first=self.first_timestamp, end=self.end, suppressed=suppressed)
+        return text_rule(
+            first=self.first_timestamp,
+            end=self.end,
+            suppressed=suppressed,
+            suppressed_first=self.suppressed_first,
+        )
 
 
 def _id(tokenizer: Tokenizer, token: str) -> int:
@@ -138,7 +159,7 @@ def _id(tokenizer: Tokenizer, token: str) -> int:
 
 
 def load_assets(folder: Path) -> Assets:
-    """Read `tokenizer.json`, and `suppress_ids` of the package's `config.json`.
+    """Read `tokenizer.json`, and the suppressed tokens of the package's `config.json`.
 
     Timestamps are the tokens behind the tokenizer's last.
     """
@@ -153,9 +174,10 @@ def load_assets(folder: Path) -> Assets:
         end=_id(tokenizer, "<|endoftext|>"),
         transcribe=_id(tokenizer, "<|transcribe|>"),
         no_speech=_id(tokenizer, "<|nocaptions|>"),
-        first_timestamp=no_timestamps + 1,
-        languages=languages if no_timestamps + 1 > ENGLISH_TOKENS else {},
-        suppressed=np.array([*config["suppress_ids"], no_timestamps], np.int64),
+        no_timestamps=no_timestamps,
+        languages=languages if no_timestamps >= ENGLISH_TOKENS else {},
+        suppressed=np.array(config["suppress_ids"], np.int64),
+        suppressed_first=np.array(config["suppress_ids_begin"], np.int64),
     )
 
 
@@ -169,7 +191,7 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     samples = audio.decode(
         request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S
     )
-    prompt = np.array(assets.prompt(request.language))
+    prompt = np.array(assets.prompt(request))
     return [
         {
             "features": log_mel(samples[start:stop]),
@@ -208,17 +230,19 @@ def transcribe(
     prompts: Sequence[Sequence[int]],
     banned: Sequence[int],
 ) -> tuple[list[Hypothesis], Float32[ndarray, " batch"]]:
-    """Encode and decode greedily without the banned tokens; also how likely there is no speech."""
+    """Encode and decode greedily without the banned tokens; also how likely there is no speech.
+
+    The prompts are of one length: all ask for timestamps or none does.
+    """
     encoded = model.run("encoder", {"features": np.stack(features)})
     no_speech = no_speech_probabilities(model, assets, encoded)
-    rule = timestamp_rule(
-        first=assets.first_timestamp,
-        end=assets.end,
-        suppressed=np.append(assets.suppressed, np.array(banned, np.int64)),
-    )
-    budgets = [MAX_NEW_TOKENS] * len(prompts)
     found = decode(
-        model, encoded, prompts=prompts, end=assets.end, max_new_tokens=budgets, rule=rule
+        model,
+        encoded,
+        prompts=prompts,
+        end=assets.end,
+        max_new_tokens=[MAX_NEW_TOKENS] * len(prompts),
+        rule=assets.rule(prompts[0], banned),
     )
     return [hypotheses[0] for hypotheses in found], no_speech
 
@@ -233,7 +257,10 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     first = assets.first_timestamp
     tokens: list[list[int]] = [[] for _ in items]
     offsets = [0] * len(items)
-    waiting: list[tuple[list[int], list[int]]] = [(list(range(len(items))), [])]
+    alike: dict[int, list[int]] = {}
+    for i, item in enumerate(items):
+        alike.setdefault(len(item["prompt"]), []).append(i)
+    waiting: list[tuple[list[int], list[int]]] = [(batch, []) for batch in alike.values()]
     while waiting:
         batch, banned = waiting.pop()
         features = [later(items[i]["features"], offsets[i] * TIMESTAMP_FRAMES) for i in batch]
