@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from export.lower import TARGETS
 from export.model import export_model
 from export.parity import ParityError
 from export.source import from_package, from_run
+from export.targets import TARGETS
 from service import store
 from service.manifest import Manifest
 

@@ -12,6 +12,7 @@ from torch import nn
 from export.parity import check
 from export.publish import publish, split_weights
 from export.source import Trained
+from export.targets import TARGETS
 from export.trace import trace
 from service.manifest import Manifest, Parity
 
@@ -29,14 +30,14 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
     """Export every graph of a trained model into `folder`; raises `ParityError`."""
     of, model = trained.architecture, round_to_float16(trained.model)
     config: Any = model.config
-    expected = of.expected_fusions(config)[target]
+    lowering, attentions = TARGETS[target], of.attentions(config)
     protos: dict[str, onnx.ModelProto] = {}
     weights: dict[str, NDArray[Any]] = {}
     reports = {}
     by_address = {tensor.data_ptr(): key for key, tensor in _tensors(model).items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     for graph in of.graphs(model):
-        lowered = trace(graph, target=target)
+        lowered = trace(graph, lowering)
         names = {
             key: by_address[tensor.data_ptr()]
             for key, tensor in _tensors(graph.module).items()
@@ -51,8 +52,8 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
                 lowered,
                 file=file,
                 weights=own,
-                target=target,
-                expected=expected[graph.name],
+                lowering=lowering,
+                attentions=attentions[graph.name],
                 tolerance=of.tolerance,
             )
         finally:

@@ -4,16 +4,14 @@ The reference is the module as it was trained, on a grid of batch sizes and leng
 not, all outputs; and every attention must have become the op that the architecture states.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
-from export.lower import TARGETS
-from models.graph import Graph
+from export.lower import Lowering
+from models.graph import Attentions, Graph
 from service.manifest import GraphParity
 from service.session import Arrays, open_session
 
@@ -22,28 +20,22 @@ class ParityError(Exception):
     """The exported graph is not the trained model."""
 
 
-def count_attention(model: ir.Model, *, target: str) -> dict[str, int]:
-    """Attention ops of the target in a graph, by name."""
-    ops = Counter(node.op_type for node in model.graph)
-    return {name: ops[name] for name in TARGETS[target].attention_ops if ops[name]}
-
-
 def check(
     graph: Graph,
     lowered: ir.Model,
     *,
     file: Path,
     weights: Arrays,
-    target: str,
-    expected: Mapping[str, int],
+    lowering: Lowering,
+    attentions: Attentions,
     tolerance: float,
 ) -> GraphParity:
     """Compare the published file with the module; raises `ParityError`."""
-    counts = count_attention(lowered, target=target)
-    if counts != dict(expected):
+    counts, expected = lowering.found(lowered), lowering.expected(attentions)
+    if counts != expected:
         raise ParityError(
-            f"{graph.name}: attention ops {counts or 'none'}, the architecture states "
-            f"{dict(expected)} for target {target}"
+            f"{graph.name}: attention ops {dict(counts) or 'none'}, the architecture states "
+            f"{dict(expected)}"
         )
     session = open_session(file, weights, threads=1)
     largest = 0.0
@@ -68,4 +60,6 @@ def check(
                     f"{dict(case)}; the tolerance is {tolerance:g}"
                 )
             largest = max(largest, worst)
-    return GraphParity(cases=len(graph.cases), largest_difference=largest, attention_ops=counts)
+    return GraphParity(
+        cases=len(graph.cases), largest_difference=largest, attention_ops=dict(counts)
+    )

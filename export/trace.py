@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 from onnxscript import optimizer
 
-from export.lower import TARGETS
+from export.lower import Lowering
 from models.graph import Graph
 from service.contract import Tensor, spec_of
 
@@ -19,8 +19,8 @@ SMALL_ELEMENTS = 256
 """Constants up to this size are folded: shapes and scalars, but no weight."""
 
 
-def trace(graph: Graph, *, target: str) -> ir.Model:
-    """Trace a graph with its first case and lower its attention for `target`.
+def trace(graph: Graph, lowering: Lowering) -> ir.Model:
+    """Trace a graph with its first case and lower its attention.
 
     Weights keep their names and layout, so that another set of weights fits the same graph:
     folding a transposed weight into a new initializer is left to the runtime.
@@ -41,7 +41,7 @@ def trace(graph: Graph, *, target: str) -> ir.Model:
             input_names=list(inputs),
             output_names=list(graph.outputs),
             dynamic_shapes=_dynamic_shapes(graph, specs),
-            custom_translation_table=dict(TARGETS[target].table),
+            custom_translation_table=lowering.table,
         )
     assert program is not None
     model = program.model

@@ -1,5 +1,6 @@
 """a door → a locust user who asks every task in turn and times the answers."""
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from itertools import cycle
 from random import randrange
@@ -8,6 +9,7 @@ from typing import Any
 
 import gevent
 from locust import User, task
+from locust.user.users import UserMeta
 
 from loadtests.arrivals import Arrivals
 from loadtests.budgets import Door
@@ -19,8 +21,12 @@ FAULT_PAUSE_S = 0.1
 """What a caller waits after a failure, so that a dead door does not spin the others to a halt."""
 
 
-class DoorUser(User):
-    """Base of the callers; the doors define `send`."""
+class _Meta(ABCMeta, UserMeta):
+    """A locust user class that may have abstract methods."""
+
+
+class DoorUser(User, metaclass=_Meta):
+    """Base of the callers; each door defines `send`."""
 
     abstract = True
     door: Door
@@ -32,9 +38,9 @@ class DoorUser(User):
         first = randrange(len(self.scenarios))
         self.rotation = cycle([*self.scenarios[first:], *self.scenarios[:first]])
 
+    @abstractmethod
     def send(self, scenario: Scenario) -> Any:
         """Send a request; returns the answer as JSON has it, or raises."""
-        raise NotImplementedError
 
     @task
     def ask(self) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.datasets import Batch, Loader
-from models.graph import Fusions
+from models.graph import Attentions
 from models.recipe import Recipe
 
 REQUIRED = (
     "Config", "PRESETS", "build", "loss", "score", "graphs",
-    "TOLERANCE", "expected_fusions", "RECIPES",
+    "TOLERANCE", "attentions", "RECIPES",
 )  # fmt: skip
 
 
@@ -30,8 +30,8 @@ class Architecture:
     score: Callable[[nn.Module, Batch], dict[str, float]]
     graphs: Callable[[Any], Any]
     tolerance: float
-    expected_fusions: Callable[[Any], Fusions]
-    """Config → target → graph → attention op → how many of it the lowered graph must hold."""
+    attentions: Callable[[Any], Mapping[str, Attentions]]
+    """Config → graph → how often it attends."""
     recipes: Mapping[str, Recipe]
 
 
@@ -55,7 +55,7 @@ def architecture(name: str) -> Architecture:
         module.score,
         module.graphs,
         module.TOLERANCE,
-        module.expected_fusions,
+        module.attentions,
         module.RECIPES,
     )
 

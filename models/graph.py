@@ -3,13 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from models.layers import keep_mask
 from service.contract import Graph as Contract
 
-Fusions = Mapping[str, Mapping[str, Mapping[str, int]]]
-"""Target → graph → attention op → how many of it the lowered graph must hold."""
+
+@dataclass(frozen=True)
+class Attentions:
+    """How often a graph attends; each call must become one op of the target."""
+
+    plain: int
+    """Calls of `attend`: self-attention of an encoder, cross-attention of a decoder."""
+    cached: int = 0
+    """Calls of `attend_cached`: self-attention of a decoding step."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +46,20 @@ def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
         return None
     max_len = inputs["past_key_0"].shape[2]
     return keep_mask(inputs["past_lengths"] + 1, max_len).transpose(2, 3)
+
+
+def decoding_step_inputs(
+    *, layers: int, heads: int, head_dim: int, batch: int, src_len: int, max_len: int
+) -> dict[str, Tensor]:
+    """Random cross-attention keys and values and caches of every decoder layer, by input name."""
+    sizes = {"cross": src_len, "past": max_len}
+    return {
+        f"{kind}_{name}": torch.randn(batch, heads, length, head_dim)
+        for kind, length in sizes.items()
+        for name in layer_names(layers)
+    }
+
+
+def layer_names(layers: int) -> list[str]:
+    """key_0, value_0, key_1, ...: what the names of a decoder's tensors end in."""
+    return [f"{part}_{layer}" for layer in range(layers) for part in ("key", "value")]

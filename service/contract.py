@@ -28,6 +28,31 @@ class Graph:
     outputs: Mapping[str, Tensor]
 
 
+def decoding_step(source: Mapping[str, Tensor]) -> Graph:
+    """The graph that every encoder-decoder has: one token a row in, logits and caches out.
+
+    `source` holds the inputs that say how much of the encoder's keys and values counts.
+    """
+    memory = Tensor("float32", ("batch", None, "src_len", None))
+    cache = Tensor("float32", ("batch", None, "max_len", None))
+    return Graph(
+        inputs={
+            "tokens": Tensor("int64", ("batch", 1)),
+            "past_lengths": Tensor("int64", ("batch",)),
+            **source,
+            "cross_key_*": memory,
+            "cross_value_*": memory,
+            "past_key_*": cache,
+            "past_value_*": cache,
+        },
+        outputs={
+            "logits": Tensor("float32", ("batch", None)),
+            "present_key_*": cache,
+            "present_value_*": cache,
+        },
+    )
+
+
 class Node(Protocol):
     """What ONNX Runtime tells of one input or output."""
 

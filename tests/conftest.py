@@ -25,6 +25,14 @@ def data_dir(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def same_weights_every_time() -> None:
+    """What a test draws does not depend on the tests before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or changes the model store of whoever runs it, or of another test."""
     from bentoml._internal.configuration.containers import BentoMLContainer

@@ -7,21 +7,19 @@ import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from export.lower import TARGETS
-from export.parity import check, count_attention
+from export.parity import check
 from export.publish import split_weights
+from export.targets import TARGETS
 from export.trace import trace
 from models.attention import attend, attend_cached
-from models.graph import Graph
+from models.graph import Attentions, Graph
 from service.contract import Graph as Contract
 from service.contract import Tensor as Spec
 
 HEADS, HEAD_DIM, MAX_LEN = 2, 8, 9
-EXPECTED = {
-    "cpu": {"MultiHeadAttention": 5, "GroupQueryAttention": 1},
-    "onnx": {"Attention": 6},
-}
+ATTENTIONS = Attentions(plain=6, cached=1)
 
 
 def projected(width: int) -> nn.Linear:
@@ -59,13 +57,15 @@ class EveryUse(nn.Module):
             attend(*qkv, mask=kept),
             attend(*qkv, mask=per_query),
             attend(*qkv, mask=per_head),
+            functional.scaled_dot_product_attention(*qkv, scale=0.9),
             cached,
             present_key,
             present_value,
         )
 
 
-OUTPUTS = ("all", "causal", "by_key", "by_query", "by_head", "cached", "new_key", "new_value")
+ATTENDED = ("all", "causal", "by_key", "by_query", "by_head", "scaled")
+OUTPUTS = (*ATTENDED, "cached", "new_key", "new_value")
 
 
 def inputs(batch: int, length: int) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ def every_use() -> Graph:
                 "past_key": cache,
                 "past_value": cache,
             },
-            outputs=dict.fromkeys(OUTPUTS[:5], heads) | dict.fromkeys(OUTPUTS[5:], cache),
+            outputs=dict.fromkeys(OUTPUTS, cache) | dict.fromkeys(ATTENDED, heads),
         ),
         outputs=OUTPUTS,
         inputs=inputs,
@@ -115,8 +115,8 @@ def every_use() -> Graph:
 def test_every_use_of_attention_is_lowered_and_computes_the_same(
     target: str, tmp_path: Path
 ) -> None:
-    graph = every_use()
-    lowered = trace(graph, target=target)
+    graph, lowering = every_use(), TARGETS[target]
+    lowered = trace(graph, lowering)
     assert "Softmax" not in {node.op_type for node in lowered.graph}
     proto, weights = split_weights(lowered, {})
     onnx.save(proto, tmp_path / "graph.onnx")
@@ -125,8 +125,8 @@ def test_every_use_of_attention_is_lowered_and_computes_the_same(
         lowered,
         file=tmp_path / "graph.onnx",
         weights=weights,
-        target=target,
-        expected=EXPECTED[target],
+        lowering=lowering,
+        attentions=ATTENTIONS,
         tolerance=1e-5,
     )
     assert parity.cases == 3
@@ -138,5 +138,19 @@ def test_every_use_of_attention_is_lowered_and_computes_the_same(
 def test_an_op_of_another_target_does_not_count() -> None:
     nodes = [ir.Node("", "Attention", []), ir.Node("com.microsoft", "MultiHeadAttention", [])]
     model = ir.Model(ir.Graph([], [], nodes=nodes), ir_version=10)
-    assert count_attention(model, target="cpu") == {"MultiHeadAttention": 1}
-    assert count_attention(model, target="onnx") == {"Attention": 1}
+    assert TARGETS["cpu"].found(model) == {"MultiHeadAttention": 1}
+    assert TARGETS["onnx"].found(model) == {"Attention": 1}
+
+
+def test_attentions_of_one_op_are_counted_together() -> None:
+    attentions = Attentions(plain=3, cached=2)
+    cpu = {"MultiHeadAttention": 3, "GroupQueryAttention": 2}
+    assert TARGETS["cpu"].expected(attentions) == cpu
+    assert TARGETS["cpu"].expected(Attentions(plain=1)) == {"MultiHeadAttention": 1}
+    assert TARGETS["onnx"].expected(attentions) == {"Attention": 5}
+
+
+def test_attention_that_would_lose_its_dropout_is_refused() -> None:
+    translate = TARGETS["cpu"].table[torch.ops.aten.scaled_dot_product_attention.default]
+    with pytest.raises(NotImplementedError, match="dropout"):
+        translate(None, None, None, dropout_p=0.1)

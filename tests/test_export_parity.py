@@ -1,7 +1,6 @@
 """Every architecture exports, and what does not equal the trained model is not published."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,19 @@ import pytest
 import torch
 
 from export import model as exporting
-from export.lower import TARGETS
 from export.model import export_model, round_to_float16
 from export.parity import ParityError, check
 from export.publish import publish, split_weights
 from export.source import Trained
+from export.targets import TARGETS
 from export.trace import trace
 from models.catalogue import architecture, architecture_names
-from models.graph import Graph
+from models.graph import Attentions, Graph
 from service.manifest import Data, GraphParity, Parity
 from service.session import Arrays
+
+LOWERING = TARGETS["cpu"]
+TWO = Attentions(plain=2)
 
 
 def tiny_model(name: str) -> Trained:
@@ -40,8 +42,9 @@ def test_an_architecture_exports_with_the_attention_it_states(
     trained = tiny_model(name)
     manifest = export_model(trained, name="tiny", target=target, folder=tmp_path / "tiny")
     config: Any = trained.model.config
-    stated = trained.architecture.expected_fusions(config)[target]
-    assert {name: of.attention_ops for name, of in manifest.parity.graphs.items()} == stated
+    for graph_name, attentions in trained.architecture.attentions(config).items():
+        counted = manifest.parity.graphs[graph_name].attention_ops
+        assert counted == TARGETS[target].expected(attentions)
     for graph in trained.architecture.graphs(trained.model):
         parity = manifest.parity.graphs[graph.name]
         assert parity.cases == len(graph.cases)
@@ -57,7 +60,7 @@ class Exported:
     def __init__(self, folder: Path) -> None:
         trained = tiny_model("transformer")
         self.graph: Graph = trained.architecture.graphs(round_to_float16(trained.model))[0]
-        self.lowered = trace(self.graph, target="cpu")
+        self.lowered = trace(self.graph, LOWERING)
         proto, self.weights = split_weights(self.lowered, {})
         self.file = folder / "encoder.onnx"
         onnx.save(proto, self.file)
@@ -67,7 +70,7 @@ class Exported:
         *,
         graph: Graph | None = None,
         weights: Arrays | None = None,
-        expected: Mapping[str, int] = {"MultiHeadAttention": 2},
+        attentions: Attentions = TWO,
         tolerance: float = 1e-4,
     ) -> GraphParity:
         return check(
@@ -75,8 +78,8 @@ class Exported:
             self.lowered,
             file=self.file,
             weights=self.weights if weights is None else weights,
-            target="cpu",
-            expected=expected,
+            lowering=LOWERING,
+            attentions=attentions,
             tolerance=tolerance,
         )
 
@@ -92,17 +95,16 @@ def test_a_faithful_graph_passes_on_all_its_cases(exported: Exported) -> None:
     assert 0 < parity.largest_difference < 1e-4
 
 
-@pytest.mark.parametrize("expected", [{"MultiHeadAttention": 3}, {"Attention": 2}, {}])
+@pytest.mark.parametrize("attentions", [Attentions(3), Attentions(2, 1), Attentions(0)])
 def test_another_count_of_attention_ops_stops_with_both_counts(
-    exported: Exported, expected: Mapping[str, int]
+    exported: Exported, attentions: Attentions
 ) -> None:
     with pytest.raises(ParityError) as caught:
-        exported.check(expected=expected)
+        exported.check(attentions=attentions)
     message = str(caught.value)
     assert message.startswith("encoder: attention ops")
     assert str({"MultiHeadAttention": 2}) in message
-    assert str(dict(expected)) in message
-    assert "target cpu" in message
+    assert str(dict(LOWERING.expected(attentions))) in message
 
 
 def changed(weights: Arrays, value: float) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def test_a_failed_check_leaves_nothing_behind(
         raise ParityError("encoder: differs")
 
     monkeypatch.setattr(exporting, "check", different)
-    monkeypatch.setattr(exporting, "trace", lambda graph, target: ir.from_proto(empty_graph()))
+    monkeypatch.setattr(exporting, "trace", lambda graph, lowering: ir.from_proto(empty_graph()))
     with pytest.raises(ParityError):
         export_model(tiny_model("transformer"), name="tiny", target="cpu", folder=tmp_path / "tiny")
     assert list(tmp_path.iterdir()) == []

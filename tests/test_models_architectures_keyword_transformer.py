@@ -10,13 +10,11 @@ from torch import Tensor
 from models.architectures.keyword_transformer import (
     PRESETS,
     build,
-    expected_fusions,
     graphs,
     loss,
     score,
     window_mask,
 )
-from models.catalogue import architecture
 from models.datasets import Batch
 from service.tasks.audio_classification import RATE_HZ, features
 
@@ -128,11 +126,3 @@ def test_its_graph_takes_what_the_contract_says() -> None:
         axes = graph.contract.inputs["features"].axes
         assert inputs["features"].shape == (case["batch"], *axes[1:])
         assert model(*inputs.values()).shape == (case["batch"], TESTING.classes)
-
-
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_every_layer_has_one_attention_to_fuse(preset: str) -> None:
-    config = PRESETS[preset]
-    assert expected_fusions(config)["cpu"]["model"] == {"MultiHeadAttention": config.layers}
-    assert expected_fusions(config)["onnx"]["model"] == {"Attention": config.layers}
-    assert architecture("keyword_transformer").presets[preset] == config

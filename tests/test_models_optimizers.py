@@ -27,7 +27,9 @@ def test_a_kernel_is_stepped_as_the_matrix_it_is() -> None:
 
 
 def test_every_parameter_moves() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 2, bias=False), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 2, bias=False), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2)
+    )
     before = [parameter.detach().clone() for parameter in model.parameters()]
     steppers = optimizers(model, RECIPE)
     model(torch.randn(4, 1, 3, 3)).logsumexp(1).sum().backward()

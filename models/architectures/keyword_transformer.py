@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
-from models.graph import Fusions, Graph
+from models.graph import Attentions, Graph
 from models.layers import EncoderLayer
 from models.recipe import Recipe
+from models.score import sums
 from service.tasks.audio_classification import CONTRACT, FRAMES, MELS
 
 LABEL_SMOOTHING = 0.1
@@ -137,11 +138,8 @@ def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
 
 
 def score(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """Sums over a dev batch: `count` clips, their `loss` (no smoothing), `correct` ones."""
-    logits, labels = model(batch["features"]).float(), batch["labels"]
-    total = functional.cross_entropy(logits, labels, reduction="sum")
-    correct = (logits.argmax(-1) == labels.argmax(-1)).sum()
-    return {"count": len(labels), "loss": float(total), "correct": int(correct)}
+    """Over a dev batch of clips, without label smoothing."""
+    return sums(model(batch["features"]), batch["labels"].argmax(-1))
 
 
 def graphs(model: KeywordTransformer) -> tuple[Graph]:
@@ -163,12 +161,9 @@ def graphs(model: KeywordTransformer) -> tuple[Graph]:
     )
 
 
-def expected_fusions(config: Config) -> Fusions:
-    """One attention per layer."""
-    return {
-        "cpu": {"model": {"MultiHeadAttention": config.layers}},
-        "onnx": {"model": {"Attention": config.layers}},
-    }
+def attentions(config: Config) -> dict[str, Attentions]:
+    """One per layer."""
+    return {"model": Attentions(plain=config.layers)}
 
 
 TOLERANCE = 1e-4

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.graph import Fusions, Graph, written_cache
+from models.graph import Attentions, Graph, decoding_step_inputs, layer_names, written_cache
 from models.layers import (
     Cache,
     DecoderLayer,
@@ -26,9 +26,9 @@ from models.layers import (
     sinusoidal_positions,
 )
 from models.recipe import Recipe
+from models.score import IGNORE, sums
 from service.tasks.translation import CONTRACT
 
-IGNORE = -100
 LABEL_SMOOTHING = 0.1
 
 
@@ -159,15 +159,8 @@ def loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
 
 
 def score(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
-    """Sums over a dev batch: `count` target tokens, their `loss` (no smoothing), `correct` ones."""
-    logits = model(batch["source"], batch["source_lengths"], batch["target"])
-    labels = batch["labels"]
-    total = functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
-    kept = labels != IGNORE
-    correct = ((logits.argmax(-1) == labels) & kept).sum()
-    return {"count": float(kept.sum()), "loss": float(total), "correct": float(correct)}
+    """Over the target tokens of a dev batch, without label smoothing."""
+    return sums(model(batch["source"], batch["source_lengths"], batch["target"]), batch["labels"])
 
 
 RECIPES = {
@@ -224,8 +217,7 @@ class _DecoderStep(nn.Module):
 def graphs(model: Transformer) -> tuple[Graph, Graph]:
     """Encoder and decoding step, with cases of mixed lengths, padded and not."""
     config = model.config
-    heads, head_dim = config.heads, config.width // config.heads
-    layers = range(config.decoder_layers)
+    names = layer_names(config.decoder_layers)
 
     def lengths(batch: int, longest: int) -> Tensor:
         """The first row is full, the others end earlier."""
@@ -236,25 +228,21 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
         return {"source": source, "source_lengths": lengths(batch, src_len)}
 
     def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
-        memory = {
-            f"cross_{part}_{layer}": torch.randn(batch, heads, src_len, head_dim)
-            for layer in layers
-            for part in ("key", "value")
-        }
-        past = {
-            f"past_{part}_{layer}": torch.randn(batch, heads, max_len, head_dim)
-            for layer in layers
-            for part in ("key", "value")
-        }
+        layers = decoding_step_inputs(
+            layers=config.decoder_layers,
+            heads=config.heads,
+            head_dim=config.width // config.heads,
+            batch=batch,
+            src_len=src_len,
+            max_len=max_len,
+        )
         return {
             "tokens": torch.randint(config.vocab, (batch, 1)),
             "past_lengths": lengths(batch, past_len) - 1,
             "source_lengths": lengths(batch, src_len),
-            **memory,
-            **past,
+            **layers,
         }
 
-    names = [f"{part}_{layer}" for layer in layers for part in ("key", "value")]
     return (
         Graph(
             name="encoder",
@@ -288,16 +276,10 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
 TOLERANCE = 2e-4
 
 
-def expected_fusions(config: Config) -> Fusions:
-    """Every attention of the model must be one op of the target."""
+def attentions(config: Config) -> dict[str, Attentions]:
+    """One per encoder layer; two per decoder layer, to the cache and to the source."""
     layers = config.decoder_layers
     return {
-        "cpu": {
-            "encoder": {"MultiHeadAttention": config.encoder_layers},
-            "decoder": {"GroupQueryAttention": layers, "MultiHeadAttention": layers},
-        },
-        "onnx": {
-            "encoder": {"Attention": config.encoder_layers},
-            "decoder": {"Attention": 2 * layers},
-        },
+        "encoder": Attentions(plain=config.encoder_layers),
+        "decoder": Attentions(plain=layers, cached=layers),
     }

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
-from models.graph import Fusions, Graph
+from models.graph import Attentions, Graph
 from models.layers import EncoderLayer
 from models.recipe import Recipe
+from models.score import sums
 from service.tasks.image_classification import CONTRACT
 
 LABEL_SMOOTHING = 0.1
@@ -161,11 +162,8 @@ def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
 
 
 def score(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """Sums over a dev batch: `count` pictures, their `loss` (no smoothing), `correct` ones."""
-    logits, labels = model(batch["pixels"]).float(), batch["labels"]
-    total = functional.cross_entropy(logits, labels, reduction="sum")
-    correct = (logits.argmax(-1) == labels).sum()
-    return {"count": float(len(labels)), "loss": float(total), "correct": float(correct)}
+    """Over a dev batch of pictures, without label smoothing."""
+    return sums(model(batch["pixels"]), batch["labels"])
 
 
 def graphs(model: VisionTransformer) -> tuple[Graph]:
@@ -190,12 +188,9 @@ def graphs(model: VisionTransformer) -> tuple[Graph]:
 TOLERANCE = 2e-4
 
 
-def expected_fusions(config: Config) -> Fusions:
-    """One attention per layer."""
-    return {
-        "cpu": {"model": {"MultiHeadAttention": config.layers}},
-        "onnx": {"model": {"Attention": config.layers}},
-    }
+def attentions(config: Config) -> dict[str, Attentions]:
+    """One per layer."""
+    return {"model": Attentions(plain=config.layers)}
 
 
 RECIPES = {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
-from models.graph import Fusions, Graph, written_cache
+from models.graph import Attentions, Graph, decoding_step_inputs, layer_names, written_cache
 from models.layers import (
     Cache,
     DecoderLayer,
@@ -25,9 +25,8 @@ from models.layers import (
     sinusoidal_positions,
 )
 from models.recipe import Recipe
+from models.score import IGNORE, sums
 from service.tasks.automatic_speech_recognition import CONTRACT
-
-IGNORE = -100
 
 
 @dataclass(frozen=True)
@@ -143,14 +142,8 @@ def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
 
 
 def score(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """Sums over a dev batch: `count` target tokens, their `loss`, `correct` ones."""
-    logits, labels = model(batch["features"], batch["target"]), batch["labels"]
-    total = functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
-    kept = labels != IGNORE
-    correct = ((logits.argmax(-1) == labels) & kept).sum()
-    return {"count": int(kept.sum()), "loss": float(total), "correct": int(correct)}
+    """Over the target tokens of a dev batch."""
+    return sums(model(batch["features"], batch["target"]), batch["labels"])
 
 
 class _Encoder(nn.Module):
@@ -180,20 +173,21 @@ class _DecoderStep(nn.Module):
 def graphs(model: Whisper) -> tuple[Graph, Graph]:
     """Encoder and decoding step; the encoder's input has one length only."""
     config = model.config
-    heads, head_dim = config.heads, config.width // config.heads
-    names = [f"{part}_{i}" for i in range(config.decoder_layers) for part in ("key", "value")]
+    names = layer_names(config.decoder_layers)
 
     def encoder_inputs(batch: int) -> dict[str, Tensor]:
         return {"features": torch.randn(batch, config.mels, config.frames)}
 
     def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
         lengths = [max(0, past_len - 3 * row) for row in range(batch)]
-        sizes = {"cross": src_len, "past": max_len}
-        layers = {
-            f"{kind}_{name}": torch.randn(batch, heads, length, head_dim)
-            for kind, length in sizes.items()
-            for name in names
-        }
+        layers = decoding_step_inputs(
+            layers=config.decoder_layers,
+            heads=config.heads,
+            head_dim=config.width // config.heads,
+            batch=batch,
+            src_len=src_len,
+            max_len=max_len,
+        )
         return {
             "tokens": torch.randint(config.vocab, (batch, 1)),
             "past_lengths": torch.tensor(lengths),
@@ -229,18 +223,12 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
 TOLERANCE = 5e-4
 
 
-def expected_fusions(config: Config) -> Fusions:
-    """Every attention of the model must be one op of the target."""
+def attentions(config: Config) -> dict[str, Attentions]:
+    """One per encoder layer; two per decoder layer, to the cache and to the recording."""
     layers = config.decoder_layers
     return {
-        "cpu": {
-            "encoder": {"MultiHeadAttention": config.encoder_layers},
-            "decoder": {"GroupQueryAttention": layers, "MultiHeadAttention": layers},
-        },
-        "onnx": {
-            "encoder": {"Attention": config.encoder_layers},
-            "decoder": {"Attention": 2 * layers},
-        },
+        "encoder": Attentions(plain=config.encoder_layers),
+        "decoder": Attentions(plain=layers, cached=layers),
     }
 
 

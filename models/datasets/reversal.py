@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from models.datasets import Batch
+from models.score import IGNORE
 
 SOURCE = "drawn by this file"
 LICENCE = "that of this file"
@@ -14,7 +15,6 @@ PAD, END, START, ZERO = 0, 1, 2, 3
 """Token ids; the digit d is `ZERO` + d."""
 LENGTHS = (2, 8)
 """Digits of the shortest and the longest sequence."""
-IGNORE = -100
 
 
 class Reversal:

@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from models.datasets import Batch, Example
+from models.score import IGNORE
 from models.subword import END, PAD, train_subwords
 from service.tasks.translation import Request
 
@@ -18,7 +19,6 @@ LICENCE = "CC BY 2.0, sentences of tatoeba.org"
 FILES = {("en", "de"): "eng-deu", ("en", "fr"): "eng-fra"}
 LANGUAGES = ("en", "de", "fr")
 MAX_TOKENS = 96
-IGNORE = -100
 
 
 def read_pairs(data_dir: Path, split: str) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
 from service import audio
-from service.contract import Graph, Tensor
+from service.contract import Graph, Tensor, decoding_step
 from service.decoder import Hypothesis, Rule, decode, log_softmax
 from service.errors import InvalidInput
 from service.log_mel import FRAMES, HOP, MELS, RATE_HZ, later, log_mel
@@ -88,29 +88,13 @@ class Response(ResponseModel):
     segments: list[Segment]
 
 
-_CACHE = ("batch", None, "max_len", None)
-_MEMORY = ("batch", None, "src_len", None)
 _ENCODED = Tensor("float32", ("batch", None, None, None))
 CONTRACT = {
     "encoder": Graph(
         inputs={"features": Tensor("float32", ("batch", MELS, FRAMES))},
         outputs={"cross_key_*": _ENCODED, "cross_value_*": _ENCODED},
     ),
-    "decoder": Graph(
-        inputs={
-            "tokens": Tensor("int64", ("batch", 1)),
-            "past_lengths": Tensor("int64", ("batch",)),
-            "cross_key_*": Tensor("float32", _MEMORY),
-            "cross_value_*": Tensor("float32", _MEMORY),
-            "past_key_*": Tensor("float32", _CACHE),
-            "past_value_*": Tensor("float32", _CACHE),
-        },
-        outputs={
-            "logits": Tensor("float32", ("batch", None)),
-            "present_key_*": Tensor("float32", _CACHE),
-            "present_value_*": Tensor("float32", _CACHE),
-        },
-    ),
+    "decoder": decoding_step({}),
 }
 
 

@@ -14,7 +14,7 @@ import sentencex
 from pydantic import BaseModel, Field, model_validator
 from tokenizers import Tokenizer
 
-from service.contract import Graph, Tensor
+from service.contract import Graph, Tensor, decoding_step
 from service.decoder import decode
 from service.errors import InvalidInput
 from service.schema import RequestModel, ResponseModel
@@ -69,7 +69,6 @@ class Response(ResponseModel):
 
 
 _HEADS = ("batch", None, "src_len", None)
-_CACHE = ("batch", None, "max_len", None)
 CONTRACT = {
     "encoder": Graph(
         inputs={
@@ -81,22 +80,7 @@ CONTRACT = {
             "cross_value_*": Tensor("float32", _HEADS),
         },
     ),
-    "decoder": Graph(
-        inputs={
-            "tokens": Tensor("int64", ("batch", 1)),
-            "past_lengths": Tensor("int64", ("batch",)),
-            "source_lengths": Tensor("int64", ("batch",)),
-            "cross_key_*": Tensor("float32", _HEADS),
-            "cross_value_*": Tensor("float32", _HEADS),
-            "past_key_*": Tensor("float32", _CACHE),
-            "past_value_*": Tensor("float32", _CACHE),
-        },
-        outputs={
-            "logits": Tensor("float32", ("batch", None)),
-            "present_key_*": Tensor("float32", _CACHE),
-            "present_value_*": Tensor("float32", _CACHE),
-        },
-    ),
+    "decoder": decoding_step({"source_lengths": Tensor("int64", ("batch",))}),
 }
 
 

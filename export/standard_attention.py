@@ -1,0 +1,52 @@
+"""attention → the standard Attention of opset 23, which other runtimes know too."""
+
+from export.lower import Lowering, Value, op
+
+INT32, BOOL = 6, 9
+
+
+def _standard(
+    query: Value,
+    key: Value,
+    value: Value,
+    *,
+    mask: Value | None,
+    causal: bool,
+    scale: float | None,
+) -> Value:
+    """scaled_dot_product_attention → Attention of opset 23."""
+    if mask is not None:
+        one = op.Constant(value_ints=[1])
+        shape = op.Concat(one, one, op.Shape(query, start=2, end=3), one, axis=0)
+        mask = op.Cast(op.Expand(op.Cast(mask, to=INT32), shape), to=BOOL)
+    out, *_ = op.Attention(query, key, value, mask, is_causal=int(causal), scale=scale)
+    return out
+
+
+def _standard_cached(
+    query: Value,
+    key: Value,
+    value: Value,
+    past_key: Value,
+    past_value: Value,
+    past_lengths: Value,
+) -> tuple[Value, Value, Value]:
+    """attend_cached → a write by comparison of positions, and Attention of opset 23."""
+    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
+    max_len = op.Squeeze(op.Shape(past_key, start=2, end=3))
+    positions = op.Unsqueeze(op.Range(zero, max_len, one), op.Constant(value_ints=[0]))
+    past = op.Unsqueeze(past_lengths, op.Constant(value_ints=[1]))
+    here = op.Unsqueeze(op.Equal(positions, past), op.Constant(value_ints=[1, 3]))
+    present_key = op.Where(here, key, past_key)
+    present_value = op.Where(here, value, past_value)
+    keep = op.Unsqueeze(op.LessOrEqual(positions, past), op.Constant(value_ints=[1, 2]))
+    out, *_ = op.Attention(query, present_key, present_value, keep)
+    return out, present_key, present_value
+
+
+LOWERING = Lowering(
+    attend=_standard,
+    attend_op="Attention",
+    attend_cached=_standard_cached,
+    attend_cached_op="Attention",
+)
