@@ -29,6 +29,8 @@ class Lowering:
     attend_op: str
     attend_cached: Callable[..., tuple[Value, Value, Value]]
     attend_cached_op: str
+    counts: Callable[[ir.Node], bool] = lambda node: True
+    """Whether a node of such an op is an attention; some ops have other uses too."""
 
     @property
     def table(self) -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -63,4 +65,6 @@ class Lowering:
     def found(self, model: ir.Model) -> Mapping[str, int]:
         """Op → how many of it a lowered graph does hold."""
         ops = (self.attend_op, self.attend_cached_op)
-        return Counter(node.op_type for node in model.graph if node.op_type in ops)
+        return Counter(
+            node.op_type for node in model.graph if node.op_type in ops and self.counts(node)
+        )

@@ -30,13 +30,14 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
     """Export every graph of a trained model into `folder`; raises `ParityError`."""
     of, model = trained.architecture, round_to_float16(trained.model)
     config: Any = model.config
-    lowering, attentions = TARGETS[target], of.attentions(config)
+    attentions = of.attentions(config)
     protos: dict[str, onnx.ModelProto] = {}
     weights: dict[str, NDArray[Any]] = {}
     reports = {}
     by_address = {tensor.data_ptr(): key for key, tensor in _tensors(model).items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     for graph in of.graphs(model):
+        lowering = TARGETS[target].lowering(attentions[graph.name])
         lowered = trace(graph, lowering)
         names = {
             key: by_address[tensor.data_ptr()]

@@ -5,7 +5,7 @@ from export.lower import Lowering, Value, op
 INT32, BOOL = 6, 9
 
 
-def _standard(
+def _attend(
     query: Value,
     key: Value,
     value: Value,
@@ -23,7 +23,20 @@ def _standard(
     return out
 
 
-def _standard_cached(
+def write(
+    key: Value, value: Value, past_key: Value, past_value: Value, past_lengths: Value
+) -> tuple[Value, Value, Value]:
+    """Caches with the new key and value at each row's position, and which positions count."""
+    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
+    max_len = op.Squeeze(op.Shape(past_key, start=2, end=3))
+    positions = op.Unsqueeze(op.Range(zero, max_len, one), op.Constant(value_ints=[0]))
+    past = op.Unsqueeze(past_lengths, op.Constant(value_ints=[1]))
+    here = op.Unsqueeze(op.Equal(positions, past), op.Constant(value_ints=[1, 3]))
+    keep = op.Unsqueeze(op.LessOrEqual(positions, past), op.Constant(value_ints=[1, 2]))
+    return op.Where(here, key, past_key), op.Where(here, value, past_value), keep
+
+
+def _attend_cached(
     query: Value,
     key: Value,
     value: Value,
@@ -32,21 +45,14 @@ def _standard_cached(
     past_lengths: Value,
 ) -> tuple[Value, Value, Value]:
     """attend_cached → a write by comparison of positions, and Attention of opset 23."""
-    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
-    max_len = op.Squeeze(op.Shape(past_key, start=2, end=3))
-    positions = op.Unsqueeze(op.Range(zero, max_len, one), op.Constant(value_ints=[0]))
-    past = op.Unsqueeze(past_lengths, op.Constant(value_ints=[1]))
-    here = op.Unsqueeze(op.Equal(positions, past), op.Constant(value_ints=[1, 3]))
-    present_key = op.Where(here, key, past_key)
-    present_value = op.Where(here, value, past_value)
-    keep = op.Unsqueeze(op.LessOrEqual(positions, past), op.Constant(value_ints=[1, 2]))
+    present_key, present_value, keep = write(key, value, past_key, past_value, past_lengths)
     out, *_ = op.Attention(query, present_key, present_value, keep)
     return out, present_key, present_value
 
 
 LOWERING = Lowering(
-    attend=_standard,
+    attend=_attend,
     attend_op="Attention",
-    attend_cached=_standard_cached,
+    attend_cached=_attend_cached,
     attend_cached_op="Attention",
 )

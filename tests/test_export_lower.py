@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export import contrib_attention, plain_attention, standard_attention
+from export.lower import Lowering
 from export.parity import check
 from export.publish import split_weights
-from export.targets import TARGETS
 from export.trace import trace
 from models.attention import attend, attend_cached
 from models.graph import Attentions, Graph
@@ -20,6 +21,11 @@ from service.contract import Tensor as Spec
 
 HEADS, HEAD_DIM, MAX_LEN = 2, 8, 9
 ATTENTIONS = Attentions(plain=6, cached=1)
+LOWERINGS = {
+    "contrib": contrib_attention.LOWERING,
+    "standard": standard_attention.LOWERING,
+    "plain": plain_attention.LOWERING,
+}
 
 
 def projected(width: int) -> nn.Linear:
@@ -111,13 +117,14 @@ def every_use() -> Graph:
     )
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=LOWERINGS)
 def test_every_use_of_attention_is_lowered_and_computes_the_same(
-    target: str, tmp_path: Path
+    lowering: Lowering, tmp_path: Path
 ) -> None:
-    graph, lowering = every_use(), TARGETS[target]
+    graph = every_use()
     lowered = trace(graph, lowering)
-    assert "Softmax" not in {node.op_type for node in lowered.graph}
+    softmax = sum(node.op_type == "Softmax" for node in lowered.graph)
+    assert softmax == (7 if lowering is plain_attention.LOWERING else 0)
     proto, weights = split_weights(lowered, {})
     onnx.save(proto, tmp_path / "graph.onnx")
     parity = check(
@@ -138,19 +145,30 @@ def test_every_use_of_attention_is_lowered_and_computes_the_same(
 def test_an_op_of_another_target_does_not_count() -> None:
     nodes = [ir.Node("", "Attention", []), ir.Node("com.microsoft", "MultiHeadAttention", [])]
     model = ir.Model(ir.Graph([], [], nodes=nodes), ir_version=10)
-    assert TARGETS["cpu"].found(model) == {"MultiHeadAttention": 1}
-    assert TARGETS["onnx"].found(model) == {"Attention": 1}
+    assert LOWERINGS["contrib"].found(model) == {"MultiHeadAttention": 1}
+    assert LOWERINGS["standard"].found(model) == {"Attention": 1}
+
+
+def test_a_softmax_that_weighs_no_matrix_is_no_attention() -> None:
+    scores = ir.Value(name="scores")
+    attention, pooling = ir.Node("", "Softmax", [scores]), ir.Node("", "Softmax", [scores])
+    uses = [
+        ir.Node("", "MatMul", [attention.outputs[0], scores]),
+        ir.Node("", "Mul", [pooling.outputs[0], scores]),
+    ]
+    graph = ir.Graph([scores], [], nodes=[attention, pooling, *uses])
+    assert LOWERINGS["plain"].found(ir.Model(graph, ir_version=10)) == {"Softmax": 1}
 
 
 def test_attentions_of_one_op_are_counted_together() -> None:
     attentions = Attentions(plain=3, cached=2)
     cpu = {"MultiHeadAttention": 3, "GroupQueryAttention": 2}
-    assert TARGETS["cpu"].expected(attentions) == cpu
-    assert TARGETS["cpu"].expected(Attentions(plain=1)) == {"MultiHeadAttention": 1}
-    assert TARGETS["onnx"].expected(attentions) == {"Attention": 5}
+    assert LOWERINGS["contrib"].expected(attentions) == cpu
+    assert LOWERINGS["contrib"].expected(Attentions(plain=1)) == {"MultiHeadAttention": 1}
+    assert LOWERINGS["standard"].expected(attentions) == {"Attention": 5}
 
 
 def test_attention_that_would_lose_its_dropout_is_refused() -> None:
-    translate = TARGETS["cpu"].table[torch.ops.aten.scaled_dot_product_attention.default]
+    translate = LOWERINGS["contrib"].table[torch.ops.aten.scaled_dot_product_attention.default]
     with pytest.raises(NotImplementedError, match="dropout"):
         translate(None, None, None, dropout_p=0.1)

@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
+from export import contrib_attention
 from export import model as exporting
 from export.model import export_model, round_to_float16
 from export.parity import ParityError, check
@@ -23,7 +24,7 @@ from models.graph import Attentions, Graph
 from service.manifest import Data, GraphParity, Parity
 from service.session import Arrays
 
-LOWERING = TARGETS["cpu"]
+LOWERING = contrib_attention.LOWERING
 TWO = Attentions(plain=2)
 
 
@@ -44,7 +45,7 @@ def test_an_architecture_exports_with_the_attention_it_states(
     config: Any = trained.model.config
     for graph_name, attentions in trained.architecture.attentions(config).items():
         counted = manifest.parity.graphs[graph_name].attention_ops
-        assert counted == TARGETS[target].expected(attentions)
+        assert counted == TARGETS[target].lowering(attentions).expected(attentions)
     for graph in trained.architecture.graphs(trained.model):
         parity = manifest.parity.graphs[graph.name]
         assert parity.cases == len(graph.cases)
