@@ -3,6 +3,8 @@ PYTHON ?= python3
 SERVE := .venv
 DEVELOP := .venv-develop
 DATA_DIR ?= data
+# OpenVINO's provider is a plugin, built for this platform only.
+OPENVINO := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-r requirements/openvino.txt)
 # Modules whose annotated shapes are checked at every call while their tests run once more.
 SHAPED := models.attention,models.layers,models.architectures,service.audio,service.log_mel
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
@@ -15,9 +17,10 @@ $(SERVE)/.installed: requirements/serve.txt
 	$(SERVE)/bin/pip install --quiet --disable-pip-version-check -r requirements/serve.txt
 	touch $@
 
-$(DEVELOP)/.installed: requirements/develop.txt
+$(DEVELOP)/.installed: requirements/develop.txt requirements/openvino.txt
 	$(PYTHON) -m venv $(DEVELOP)
-	$(DEVELOP)/bin/pip install --quiet --disable-pip-version-check -r requirements/develop.txt
+	$(DEVELOP)/bin/pip install --quiet --disable-pip-version-check \
+	  -r requirements/develop.txt $(OPENVINO)
 	touch $@
 
 serve: $(SERVE)/.installed  ## install what serving needs, then serve on HTTP_PORT and GRPC_PORT

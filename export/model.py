@@ -15,6 +15,7 @@ from export.source import Trained
 from export.targets import TARGETS
 from export.trace import trace
 from service.manifest import Manifest, Parity
+from service.providers import Provider
 
 
 def round_to_float16(model: nn.Module) -> nn.Module:
@@ -34,11 +35,12 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
     protos: dict[str, onnx.ModelProto] = {}
     weights: dict[str, NDArray[Any]] = {}
     reports = {}
+    providers: dict[str, Provider] = {}
     by_address = {tensor.data_ptr(): key for key, tensor in _tensors(model).items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     for graph in of.graphs(model):
-        lowering = TARGETS[target].lowering(attentions[graph.name])
-        lowered = trace(graph, lowering)
+        mapped = TARGETS[target].of(attentions[graph.name])
+        lowered = trace(graph, mapped.lowering)
         names = {
             key: by_address[tensor.data_ptr()]
             for key, tensor in _tensors(graph.module).items()
@@ -53,17 +55,25 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
                 lowered,
                 file=file,
                 weights=own,
-                lowering=lowering,
+                mapped=mapped,
                 attentions=attentions[graph.name],
                 tolerance=of.tolerance,
             )
         finally:
             file.unlink()
         protos[graph.name] = proto
+        providers[graph.name] = mapped.provider
         weights |= own
     parity = Parity(tolerance=of.tolerance, graphs=reports)
     return publish(
-        folder, trained, name=name, target=target, graphs=protos, weights=weights, parity=parity
+        folder,
+        trained,
+        name=name,
+        target=target,
+        graphs=protos,
+        providers=providers,
+        weights=weights,
+        parity=parity,
     )
 
 

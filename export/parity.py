@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from export.lower import Lowering
+from export.targets import Mapped
 from models.graph import Attentions, Graph
 from service.manifest import GraphParity
 from service.session import Arrays, open_session
@@ -26,18 +26,19 @@ def check(
     *,
     file: Path,
     weights: Arrays,
-    lowering: Lowering,
+    mapped: Mapped,
     attentions: Attentions,
     tolerance: float,
 ) -> GraphParity:
     """Compare the published file with the module; raises `ParityError`."""
-    counts, expected = lowering.found(lowered), lowering.expected(attentions)
+    counts = mapped.lowering.found(lowered)
+    expected = mapped.lowering.expected(attentions)
     if counts != expected:
         raise ParityError(
             f"{graph.name}: attention ops {dict(counts) or 'none'}, the architecture states "
             f"{dict(expected)}"
         )
-    session = open_session(file, weights, threads=1)
+    session = open_session(file, weights, threads=1, provider=mapped.provider)
     largest = 0.0
     for case in graph.cases:
         torch.manual_seed(0)

@@ -18,6 +18,7 @@ from export import card
 from export.source import Trained
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
+from service.providers import Provider
 
 INLINE_BYTES = 1_024
 """Initializers up to this size stay in the graph; larger ones are weights."""
@@ -53,6 +54,7 @@ def publish(
     name: str,
     target: str,
     graphs: Mapping[str, onnx.ModelProto],
+    providers: Mapping[str, Provider],
     weights: Mapping[str, NDArray[Any]],
     parity: Parity,
 ) -> Manifest:
@@ -87,6 +89,7 @@ def publish(
                     for initializer in proto.graph.initializer
                     if initializer.data_location == onnx.TensorProto.EXTERNAL
                 ],
+                provider=providers[graph_name],
             )
             for graph_name, proto in graphs.items()
         },

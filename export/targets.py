@@ -6,22 +6,35 @@ from dataclasses import dataclass
 from export import contrib_attention, plain_attention, standard_attention
 from export.lower import Lowering
 from models.graph import Attentions
+from service.providers import Provider
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """How a graph is lowered, and the provider that runs it."""
+
+    lowering: Lowering
+    provider: Provider = "cpu"
 
 
 @dataclass(frozen=True)
 class Target:
     """A way to run a model; graphs over a cache may want another lowering than the others."""
 
-    whole: Lowering
-    stepping: Lowering
+    whole: Mapped
+    stepping: Mapped
 
-    def lowering(self, attentions: Attentions) -> Lowering:
+    def of(self, attentions: Attentions) -> Mapped:
         return self.stepping if attentions.cached else self.whole
 
 
+_FUSED = Mapped(contrib_attention.LOWERING)
+_STANDARD = Mapped(standard_attention.LOWERING)
+# The compiler fuses the pattern; only the CPU provider's own op writes a cache in place.
+_COMPILED = Mapped(plain_attention.LOWERING, "openvino")
+
 TARGETS: Mapping[str, Target] = {
-    "cpu": Target(contrib_attention.LOWERING, contrib_attention.LOWERING),
-    "onnx": Target(standard_attention.LOWERING, standard_attention.LOWERING),
-    # Its compiler fuses the pattern; only the CPU provider's op writes a cache in place.
-    "openvino": Target(plain_attention.LOWERING, contrib_attention.LOWERING),
+    "cpu": Target(whole=_FUSED, stepping=_FUSED),
+    "onnx": Target(whole=_STANDARD, stepping=_STANDARD),
+    "openvino": Target(whole=_COMPILED, stepping=_FUSED),
 }

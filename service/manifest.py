@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from service.providers import Precision, Provider
+
 NAME = "manifest.json"
 WEIGHTS = "weights.safetensors"
 SHIPPED = Path(__file__).parent.parent / "models" / "weights"
@@ -33,10 +35,12 @@ class Parity(Record):
 
 
 class GraphFile(Record):
-    """A graph, and the tensors of the weights file that it takes."""
+    """A graph, the tensors of the weights file that it takes, and what it is to run on."""
 
     file: str
     weights: list[str]
+    provider: Provider = "cpu"
+    precision: Precision = "float32"
 
 
 class Package(Record):

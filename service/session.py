@@ -1,5 +1,6 @@
 """model folder → ONNX Runtime sessions: graphs without weights, bound to one weights file."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -8,6 +9,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+
+from service.providers import Precision, Provider, installed, use
+
+log = logging.getLogger("attendant")
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -20,19 +25,32 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
     }
 
 
-def open_session(graph: Path, weights: Arrays, *, threads: int) -> ort.InferenceSession:
-    """A CPU session of a graph whose large initializers are in `weights`.
+def open_session(
+    graph: Path,
+    weights: Arrays,
+    *,
+    threads: int,
+    provider: Provider = "cpu",
+    precision: Precision = "float32",
+) -> ort.InferenceSession:
+    """A session of a graph whose large initializers are in `weights`.
 
-    `threads` is the number of cores one run may use.
+    `threads` is the number of cores one run may use. Where the provider is not installed, the
+    plain CPU provider runs the graph, more slowly.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if not installed(provider):
+        log.warning("%s: %s is not installed; the plain CPU runs it", graph, provider)
+        provider = "cpu"
+    use(options, provider, precision=precision, threads=threads)
     names = list(weights)
     options.add_external_initializers(
         names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
     )
-    return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    # A session finds the devices of a plugin in its options; else it is told to use the CPU.
+    providers = ["CPUExecutionProvider"] if provider == "cpu" else None
+    return ort.InferenceSession(str(graph), options, providers=providers)
 
 
 @runtime_checkable

@@ -59,7 +59,13 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
         file = entry.file
         try:
             own = {name: weights[name] for name in entry.weights}
-            session = open_session(folder / file, own, threads=threads)
+            session = open_session(
+                folder / file,
+                own,
+                threads=threads,
+                provider=entry.provider,
+                precision=entry.precision,
+            )
         except Exception as error:  # ONNX Runtime has no common base for its errors
             raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {error}") from error
         faults = violations(task.contract[graph], session.get_inputs(), session.get_outputs())

@@ -13,6 +13,7 @@ from export import contrib_attention, plain_attention, standard_attention
 from export.lower import Lowering
 from export.parity import check
 from export.publish import split_weights
+from export.targets import Mapped
 from export.trace import trace
 from models.attention import attend, attend_cached
 from models.graph import Attentions, Graph
@@ -132,7 +133,7 @@ def test_every_use_of_attention_is_lowered_and_computes_the_same(
         lowered,
         file=tmp_path / "graph.onnx",
         weights=weights,
-        lowering=lowering,
+        mapped=Mapped(lowering),
         attentions=ATTENTIONS,
         tolerance=1e-5,
     )

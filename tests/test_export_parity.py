@@ -17,7 +17,7 @@ from export.model import export_model, round_to_float16
 from export.parity import ParityError, check
 from export.publish import publish, split_weights
 from export.source import Trained
-from export.targets import TARGETS
+from export.targets import TARGETS, Mapped
 from export.trace import trace
 from models.catalogue import architecture, architecture_names
 from models.graph import Attentions, Graph
@@ -45,7 +45,7 @@ def test_an_architecture_exports_with_the_attention_it_states(
     config: Any = trained.model.config
     for graph_name, attentions in trained.architecture.attentions(config).items():
         counted = manifest.parity.graphs[graph_name].attention_ops
-        assert counted == TARGETS[target].lowering(attentions).expected(attentions)
+        assert counted == TARGETS[target].of(attentions).lowering.expected(attentions)
     for graph in trained.architecture.graphs(trained.model):
         parity = manifest.parity.graphs[graph.name]
         assert parity.cases == len(graph.cases)
@@ -79,7 +79,7 @@ class Exported:
             self.lowered,
             file=self.file,
             weights=self.weights if weights is None else weights,
-            lowering=LOWERING,
+            mapped=Mapped(LOWERING),
             attentions=attentions,
             tolerance=tolerance,
         )
@@ -169,6 +169,7 @@ def test_nothing_is_published_without_a_report_for_each_graph(tmp_path: Path) ->
             name="tiny",
             target="cpu",
             graphs={"encoder": empty_graph(), "decoder": empty_graph()},
+            providers={"encoder": "cpu", "decoder": "cpu"},
             weights={},
             parity=Parity(tolerance=1e-4, graphs={"encoder": report}),
         )

@@ -1,0 +1,68 @@
+"""A graph runs on the provider it names, or on the plain CPU where that is not installed."""
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from service import providers
+from service.providers import Precision, installed
+from service.session import open_session
+
+RNG = np.random.default_rng(0)
+WEIGHT = RNG.standard_normal((64, 64)).astype(np.float32)
+X = RNG.standard_normal((5, 64)).astype(np.float32)
+needs_openvino = pytest.mark.skipif(not installed("openvino"), reason="its package is not here")
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """y = x w, with w outside of the graph."""
+    make = onnx.helper.make_tensor_value_info
+    sides = [make(name, onnx.TensorProto.FLOAT, ["batch", 64]) for name in "xy"]
+    weight = onnx.numpy_helper.from_array(WEIGHT, "w")
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weights")
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "product", sides[:1], sides[1:], [weight]),
+        opset_imports=[onnx.helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    file = tmp_path_factory.mktemp("graph") / "model.onnx"
+    onnx.save(model, file)
+    return file
+
+
+def difference(session: ort.InferenceSession) -> float:
+    return float(np.abs(session.run(["y"], {"x": X})[0] - X @ WEIGHT).max())
+
+
+@needs_openvino
+@pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("bfloat16", 1.0)])
+def test_openvino_runs_a_graph_with_outside_weights(
+    graph: Path, precision: Precision, most: float
+) -> None:
+    session = open_session(
+        graph, {"w": WEIGHT}, threads=1, provider="openvino", precision=precision
+    )
+    assert session.get_providers()[0] == "OpenVINOExecutionProvider"
+    assert difference(session) <= most
+
+
+def test_without_the_package_the_plain_cpu_runs_and_says_so(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)
+    uncached = providers.openvino_devices.__wrapped__
+    monkeypatch.setattr(providers, "openvino_devices", uncached)
+    with caplog.at_level(logging.WARNING, logger="attendant"):
+        session = open_session(graph, {"w": WEIGHT}, threads=1, provider="openvino")
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert difference(session) < 1e-4
+    assert "openvino is not installed; the plain CPU runs it" in caplog.text
