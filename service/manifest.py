@@ -43,6 +43,13 @@ class GraphFile(Record):
     precision: Precision = "float32"
 
 
+class Quality(Record):
+    """The task's metric of a model that was changed, and of the one before the change."""
+
+    reference: float
+    reached: float
+
+
 class Package(Record):
     """Weights that set-up fetches as packages; nothing in them is executed."""
 
@@ -74,6 +81,8 @@ class Manifest(Record):
     """What the last evaluation of the training run gave, on the dev split."""
     revision: str
     package: Package | None = None
+    quality: dict[str, Quality] = {}
+    """What quantization cost, by group of the dev split; empty where nothing was quantized."""
 
     @property
     def version(self) -> str:

@@ -1,7 +1,7 @@
 """model folder → ONNX Runtime sessions: graphs without weights, bound to one weights file."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +15,20 @@ from service.providers import Precision, Provider, installed, use
 log = logging.getLogger("attendant")
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+TRANSPOSED = ".transposed"
+"""What the name of a matrix ends in where a graph takes it turned."""
+
+
+def bound(weights: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The weights that a graph takes, by the names it takes them under."""
+    return {
+        name: np.ascontiguousarray(weights[name.removesuffix(TRANSPOSED)].T)
+        if name.endswith(TRANSPOSED)
+        else weights[name]
+        for name in names
+    }
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ import bentoml
 from service import manifest as manifests
 from service.contract import violations
 from service.manifest import WEIGHTS, Manifest
-from service.session import Model, open_session, read_weights
+from service.session import Model, bound, open_session, read_weights
 from service.tasks import Task
 
 
@@ -58,7 +58,7 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
     for graph, entry in manifest.graphs.items():
         file = entry.file
         try:
-            own = {name: weights[name] for name in entry.weights}
+            own = bound(weights, entry.weights)
             session = open_session(
                 folder / file,
                 own,

@@ -16,6 +16,7 @@ from numpy import ndarray
 from numpy.lib.stride_tricks import sliding_window_view
 
 from models.datasets import Batch, Example, write_labels
+from models.recipe import SEED
 from service.tasks.image_classification import Request, normalised, square
 
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html, as a JPEG quality-75 4:2:0 copy"
@@ -136,12 +137,14 @@ def load(
 
 
 def examples(data_dir: Path, split: str) -> Iterator[Example]:
-    """One request per test picture, as its JPEG file."""
-    if split != "test":
-        raise ValueError(f"cifar10 is evaluated on its test split, not on {split}")
+    """One request per picture of `dev` or `test`, as its JPEG file."""
+    part = {"dev": "train", "test": "test"}[split]
     with np.load(data_dir / PATH) as file:
-        content, offsets = file["test_jpeg"], file["test_offset"]
-        labels, names = file["test_label"], file["classes"].tolist()
-    for (start, end), label in zip(pairwise(offsets), labels, strict=True):
+        content, offsets = file[f"{part}_jpeg"], file[f"{part}_offset"]
+        labels, names = file[f"{part}_label"], file["classes"].tolist()
+    spans = list(pairwise(offsets))
+    rows = range(len(labels)) if split == "test" else dev_rows(labels, size=DEV_IMAGES, seed=SEED)
+    for row in rows:
+        start, end = spans[row]
         request = Request(image=content[start:end].tobytes(), top_k=1)
-        yield Example("test", request, [str(names[label])])
+        yield Example(split, request, [str(names[labels[row]])])

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
 from models.datasets import Batch, Example, write_labels
+from models.recipe import SEED
 from models.teacher import Kwt1
 from service.audio import decode
 from service.tasks.audio_classification import RATE_HZ, WINDOW_SAMPLES, Request, features
@@ -239,10 +240,14 @@ def load(
 
 
 def examples(data_dir: Path, split: str) -> Iterator[Example]:
-    """One request per clip of `train` or `test`, as its FLAC file."""
+    """One request per clip of `dev` or `test`, as its FLAC file."""
     folder = data_dir / "speech_commands"
+    part = {"dev": "train", "test": "test"}[split]
     with (folder / "labels.tsv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["split"] == split]
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["split"] == part]
+    if split == "dev":
+        chosen = in_dev(read_clips(folder, part), seed=SEED)
+        rows = [row for row, kept in zip(rows, chosen, strict=True) if kept]
     with zipfile.ZipFile(folder / "clips.zip") as archive:
         for row in rows:
             yield Example(split, Request(audio=archive.read(row["file"]), top_k=1), [row["label"]])

@@ -1,0 +1,132 @@
+"""lowered graph and its weights → the same with int8 matrices, one scale per output channel.
+
+Products with a constant matrix become DynamicQuantizeMatMul: the runtime finds the range of the
+activations of each batch, the matrix is int8 for good. A table that is looked up is looked up in
+int8. A matrix that is both, as a tied embedding is, is stored once.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from service.manifest import WEIGHTS
+from service.session import TRANSPOSED
+
+LEAST_ELEMENTS = 16_384
+"""Smaller matrices stay as they are: nothing is won, and a classifier's last layer is small."""
+INT8_MAX = 127
+INT8, SCALE = ".int8", ".scale"
+"""What is added to the name of a matrix for its rounded values and for what they count."""
+
+Weights = dict[str, NDArray[Any]]
+
+
+def rounded(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A matrix of [channels out, channels in] → int8 and a scale per row; 0 stays 0."""
+    scale = np.maximum(np.abs(matrix).max(axis=1), np.finfo(np.float32).tiny) / INT8_MAX
+    return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def quantize(
+    proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
+) -> tuple[onnx.ModelProto, Weights]:
+    """The quantized graph, and all the weights that it takes."""
+    graph = _Graph(proto, weights)
+    for node in list(graph.nodes):
+        if node.op_type == "MatMul":
+            graph.multiply(node)
+        elif node.op_type == "Gather":
+            graph.look_up(node)
+    return graph.finished()
+
+
+class _Graph:
+    """A graph whose nodes are being replaced."""
+
+    def __init__(self, proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> None:
+        self.proto = onnx.ModelProto()
+        self.proto.CopyFrom(proto)
+        self.weights = dict(weights)
+        self.shapes = {each.name: tuple(each.dims) for each in proto.graph.initializer}
+        self.nodes = list(self.proto.graph.node)
+        self.made: dict[str, tuple[int, list[int]]] = {}
+        """New initializers: dtype and shape."""
+        self.stored: Weights = {}
+
+    def _matrix(self, name: str) -> str | None:
+        """Store a matrix as int8 if it is one worth it; returns its name."""
+        array = self.weights.get(name)
+        if array is None or array.ndim != 2 or array.size < LEAST_ELEMENTS:
+            return None
+        if f"{name}{INT8}" not in self.stored:
+            int8, scale = rounded(array)
+            self.stored |= {f"{name}{INT8}": int8, f"{name}{SCALE}": scale}
+        self.made[f"{name}{SCALE}"] = (onnx.TensorProto.FLOAT, [len(array)])
+        return name
+
+    def _users(self, value: str) -> list[onnx.NodeProto]:
+        return [node for node in self.nodes if value in node.input]
+
+    def multiply(self, node: onnx.NodeProto) -> None:
+        """MatMul with a transposed matrix, and the Add of its bias → one node."""
+        transpose = next((n for n in self.nodes if node.input[1] in n.output), None)
+        if transpose is None or transpose.op_type != "Transpose":
+            return
+        name = self._matrix(transpose.input[0])
+        if name is None:
+            return
+        wide, deep = self.weights[name].shape
+        self.made[f"{name}{INT8}{TRANSPOSED}"] = (onnx.TensorProto.INT8, [deep, wide])
+        output, bias = node.output[0], ""
+        users = self._users(output)
+        if len(users) == 1 and users[0].op_type == "Add":
+            (other,) = [each for each in users[0].input if each != output] or [""]
+            if self.shapes.get(other) == (wide,):
+                output, bias = users[0].output[0], other
+                self.nodes.remove(users[0])
+        inputs = [node.input[0], f"{name}{INT8}{TRANSPOSED}", f"{name}{SCALE}", "", bias]
+        product = helper.make_node(
+            "DynamicQuantizeMatMul", inputs, [output], name=node.name, domain="com.microsoft"
+        )
+        self.nodes[self.nodes.index(node)] = product
+        if not self._users(transpose.output[0]):
+            self.nodes.remove(transpose)
+
+    def look_up(self, node: onnx.NodeProto) -> None:
+        """Gather of float rows → of int8 rows and their scales."""
+        name = self._matrix(node.input[0])
+        if name is None:
+            return
+        self.made[f"{name}{INT8}"] = (onnx.TensorProto.INT8, list(self.weights[name].shape))
+        ids, out = node.input[1], node.output[0]
+        here = self.nodes.index(node)
+        self.nodes[here : here + 1] = [
+            helper.make_node("Gather", [f"{name}{INT8}", ids], [f"{out}.int8"]),
+            helper.make_node("Cast", [f"{out}.int8"], [f"{out}.rows"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Gather", [f"{name}{SCALE}", ids], [f"{out}.scale"]),
+            helper.make_node("Unsqueeze", [f"{out}.scale", "last_axis"], [f"{out}.scales"]),
+            helper.make_node("Mul", [f"{out}.rows", f"{out}.scales"], [out]),
+        ]
+
+    def finished(self) -> tuple[onnx.ModelProto, Weights]:
+        graph = self.proto.graph
+        del graph.node[:]
+        graph.node.extend(self.nodes)
+        read = {name for node in self.nodes for name in node.input}
+        kept = [initializer for initializer in graph.initializer if initializer.name in read]
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+        for name, (dtype, shape) in self.made.items():
+            initializer = graph.initializer.add(name=name, data_type=dtype, dims=shape)
+            initializer.data_location = onnx.TensorProto.EXTERNAL
+            initializer.external_data.add(key="location", value=WEIGHTS)
+        if "last_axis" in read:
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "last_axis"))
+        if not any(each.domain == "com.microsoft" for each in self.proto.opset_import):
+            self.proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        floats = {name: array for name, array in self.weights.items() if name in read}
+        return self.proto, floats | self.stored

@@ -1,0 +1,169 @@
+"""Quantized graphs say nearly the same, and a model that suffers from it is refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from export import gate, precision, quantize
+from export.gate import GateError, compare
+from export.model import export_model
+from export.precision import change_precision
+from export.source import Trained
+from models.evaluate import MEASURES
+from service import manifest as manifests
+from service.manifest import Quality
+from service.session import bound, read_weights
+from service.store import open_model
+from service.tasks import task as task_of
+
+
+def test_a_matrix_is_rounded_by_row_to_half_a_step() -> None:
+    matrix = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
+    matrix[2] *= 100
+    matrix[3] = 0
+    int8, scale = quantize.rounded(matrix)
+    assert int8.dtype == np.int8
+    assert np.abs(int8).max(axis=1).tolist() == [127, 127, 127, 0, 127]
+    assert (np.abs(int8 * scale[:, None] - matrix) <= scale[:, None] * 0.501).all()
+
+
+@pytest.fixture
+def allowed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Quality]:
+    """A gate that finds every model good, and has every matrix quantized."""
+    found = {"en→de": Quality(reference=30.0, reached=29.9)}
+    monkeypatch.setattr(precision, "compare", lambda *_, **__: found)
+    monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 1_024)
+    return found
+
+
+@pytest.fixture
+def quantized(tiny_translation: Path, tmp_path: Path, allowed: dict[str, Quality]) -> Path:
+    folder = tmp_path / "translation"
+    shutil.copytree(tiny_translation, folder)
+    assert change_precision(folder, precision="int8", data_dir=tmp_path).quality == allowed
+    return folder
+
+
+def test_a_quantized_model_keeps_its_contract_and_says_nearly_the_same(
+    tiny_translation: Path, quantized: Path
+) -> None:
+    task = task_of("translation")
+    before, _ = open_model(tiny_translation, task, threads=1)
+    after, manifest = open_model(quantized, task, threads=1)
+    rng = np.random.default_rng(0)
+    feed = {"source": rng.integers(5, 60, (3, 9)), "source_lengths": np.array([9, 5, 1])}
+    expected, found = before.run("encoder", feed), after.run("encoder", feed)
+    for name, array in expected.items():
+        assert np.abs(found[name] - array).max() < 0.1 * np.abs(array).max()
+    assert manifest.version != manifests.read(tiny_translation).version
+
+
+def test_products_and_tables_are_int8_and_biases_are_part_of_the_products(quantized: Path) -> None:
+    for graph, products in (("encoder", 2 * 5 + 2), ("decoder", 2 * 7 + 1)):
+        nodes = onnx.load(quantized / f"{graph}.onnx", load_external_data=False).graph.node
+        made = [node for node in nodes if node.op_type == "DynamicQuantizeMatMul"]
+        assert not any(node.op_type == "MatMul" for node in nodes)
+        # All have biases but the last product, with the embedding.
+        assert sum(len(node.input) == 5 and bool(node.input[4]) for node in made) == products - (
+            graph == "decoder"
+        )
+
+
+def test_a_matrix_used_twice_is_stored_once(quantized: Path) -> None:
+    stored = read_weights(quantized / manifests.WEIGHTS)
+    manifest = manifests.read(quantized)
+    taken = [name for entry in manifest.graphs.values() for name in entry.weights]
+    assert {"embedding.weight.int8", "embedding.weight.int8.transposed"} <= set(taken)
+    assert {name for name in stored if name.startswith("embedding")} == {
+        "embedding.weight.int8",
+        "embedding.weight.scale",
+    }
+    assert stored["embedding.weight.int8"].dtype == np.int8
+
+
+def test_small_matrices_stay_as_they_are(tiny_translation: Path) -> None:
+    manifest = manifests.read(tiny_translation)
+    stored = read_weights(tiny_translation / manifests.WEIGHTS)
+    entry = manifest.graphs["encoder"]
+    proto = onnx.load(tiny_translation / entry.file, load_external_data=False)
+    unchanged, weights = quantize.quantize(proto, bound(stored, entry.weights))
+    assert [node.op_type for node in unchanged.graph.node] == [n.op_type for n in proto.graph.node]
+    assert set(weights) == set(entry.weights)
+
+
+def test_a_refused_model_leaves_the_one_before_it(
+    tiny_translation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "translation"
+    shutil.copytree(tiny_translation, folder)
+
+    def refuse(*_: object, **__: object) -> dict[str, Quality]:
+        raise GateError("worse")
+
+    monkeypatch.setattr(precision, "compare", refuse)
+    with pytest.raises(GateError):
+        change_precision(folder, precision="int8", data_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["translation"]
+    assert manifests.damaged(folder, manifests.read(folder)) == []
+    assert manifests.read(folder) == manifests.read(tiny_translation)
+
+
+def test_bfloat16_is_asked_of_the_provider_that_has_it(
+    tiny_trained: Trained, tmp_path: Path, allowed: dict[str, Quality]
+) -> None:
+    folder = tmp_path / "translation"
+    export_model(tiny_trained, name="translation", target="openvino", folder=folder)
+    manifest = change_precision(folder, precision="bfloat16", data_dir=tmp_path)
+    encoder, decoder = manifest.graphs["encoder"], manifest.graphs["decoder"]
+    assert (encoder.provider, encoder.precision) == ("openvino", "bfloat16")
+    assert (decoder.provider, decoder.precision) == ("cpu", "float32")
+    open_model(folder, task_of("translation"), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "reached", "passes"),
+    [
+        ("translation", 29.7, True),
+        ("translation", 29.6, False),
+        ("translation", 31.0, True),
+        ("translation", float("nan"), False),
+        ("automatic-speech-recognition", 30.3, True),
+        ("automatic-speech-recognition", 30.4, False),
+        ("automatic-speech-recognition", 29.0, True),
+    ],
+)
+def test_the_gate_lets_a_model_lose_three_tenths_of_a_point(
+    name: str, reached: float, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = {Path("before"): 30.0, Path("after"): reached}
+
+    async def measured(task: str, data_dir: Path, folder: Path) -> dict[str, float]:
+        return {"some": figures[folder]}
+
+    monkeypatch.setattr(gate, "_measured", measured)
+    paths = {"reference": Path("before"), "candidate": Path("after")}
+    if passes:
+        assert compare(name, Path(), **paths)["some"].reached == reached
+        return
+    with pytest.raises(GateError, match=r"instead of 30\.00; 0\.3 points may be lost") as caught:
+        compare(name, Path(), **paths)
+    assert MEASURES[name].metric in str(caught.value)
+
+
+@pytest.mark.data
+def test_the_shipped_keyword_model_may_be_int8_but_not_two_bits(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "audio-classification"
+    shutil.copytree(manifests.SHIPPED / "audio-classification", folder)
+    with monkeypatch.context() as rough:
+        rough.setattr(quantize, "INT8_MAX", 1)
+        with pytest.raises(GateError, match="audio-classification"):
+            change_precision(folder, precision="int8", data_dir=data_dir)
+    before = (folder / manifests.WEIGHTS).stat().st_size
+    manifest = change_precision(folder, precision="int8", data_dir=data_dir)
+    assert (folder / manifests.WEIGHTS).stat().st_size < 0.65 * before
+    assert set(manifest.quality) == {"dev"}
