@@ -1,6 +1,13 @@
 """JSON or protobuf fields → typed requests; answers → the members that all of them share."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Score = Annotated[float, AfterValidator(partial(round, ndigits=6))]
+"""Rounded to what float32 knows of it."""
+Milliseconds = Annotated[float, AfterValidator(partial(round, ndigits=3))]
 
 
 class RequestModel(BaseModel):
@@ -12,10 +19,10 @@ class RequestModel(BaseModel):
 class Timings(BaseModel):
     """Where the time of one request went."""
 
-    preprocess_ms: float = 0.0
-    queue_ms: float = 0.0
-    compute_ms: float = 0.0
-    postprocess_ms: float = 0.0
+    preprocess_ms: Milliseconds = 0.0
+    queue_ms: Milliseconds = 0.0
+    compute_ms: Milliseconds = 0.0
+    postprocess_ms: Milliseconds = 0.0
 
 
 class ResponseModel(BaseModel):

@@ -82,7 +82,7 @@ def test_labels_come_likeliest_first_and_no_more_than_asked_for() -> None:
     assert [label.label for label in labels] == ["yes", "no", "_unknown_"]
     odds = np.exp([3, 2, 1])
     np.testing.assert_allclose(
-        [label.score for label in labels], odds / (odds.sum() + 1), rtol=1e-6
+        [label.score for label in labels], odds / (odds.sum() + 1), atol=1e-6
     )
 
 

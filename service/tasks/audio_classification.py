@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from service.audio import decode, mel_filters, power_spectrogram
 from service.contract import Graph, Tensor
-from service.schema import RequestModel, ResponseModel
+from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
 
@@ -51,7 +51,7 @@ class Label(BaseModel):
     """A keyword and how likely it is."""
 
     label: str = Field(description="A keyword, `_unknown_` for other speech, `_silence_` for none.")
-    score: float = Field(description="Probability of the label, over all labels of the model.")
+    score: Score = Field(description="Probability of the label, over all labels of the model.")
 
 
 class Response(ResponseModel):

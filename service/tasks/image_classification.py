@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from service.contract import Graph, Tensor
 from service.errors import InvalidInput, Problem, TooLarge, UnsupportedMedia
-from service.schema import RequestModel, ResponseModel
+from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
 
@@ -50,7 +50,7 @@ class Label(BaseModel):
     """One class and how likely it is."""
 
     label: str
-    score: float = Field(description="Probability, 0 to 1, over all classes of the model.")
+    score: Score = Field(description="Probability, 0 to 1, over all classes of the model.")
 
 
 class Response(ResponseModel):

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from service.contract import Graph, Tensor, decoding_step
 from service.decoder import decode
 from service.errors import InvalidInput
-from service.schema import RequestModel, ResponseModel
+from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner
 from service.tasks import Item, Row, stack
 
@@ -58,7 +58,7 @@ class Translation(BaseModel):
     """The translation of one text."""
 
     text: str
-    score: float = Field(description="Mean log-probability of a token; nearer 0 is surer.")
+    score: Score = Field(description="Mean log-probability of a token; nearer 0 is surer.")
     tokens: int = Field(description="Tokens generated.")
 
 
