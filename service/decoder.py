@@ -6,6 +6,7 @@ One row is one hypothesis. Rows of finished items are filled with the last live 
 step computes live rows only.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,8 +32,13 @@ class Hypothesis:
 
     @property
     def score(self) -> float:
-        """Mean log-probability, by which hypotheses of different lengths are compared."""
-        return self.log_probability / (len(self.tokens) + self.ended or 1)
+        """Mean log-probability of a token."""
+        return self.ranked(1.0)
+
+    def ranked(self, length_penalty: float) -> float:
+        """By what hypotheses of different lengths are compared; 0 prefers short ones, 1 none."""
+        length = len(self.tokens) + self.ended or 1
+        return self.log_probability / math.pow(length, length_penalty)
 
 
 @dataclass
@@ -41,6 +47,7 @@ class _Live:
 
     index: int
     budget: int
+    length_penalty: float
     tokens: list[list[int]]
     scores: list[float]
     ended: list[Hypothesis] = field(default_factory=list)
@@ -75,9 +82,10 @@ class _Live:
         if len(self.ended) < len(self.scores):
             return False
         # Greedy search ends with the first end token that is the best one.
-        longest = self.budget + 1
+        longest = (self.budget + 1) ** self.length_penalty
         return len(self.scores) == 1 or (
-            max(hypothesis.score for hypothesis in self.ended) >= self.scores[0] / longest
+            max(ended.ranked(self.length_penalty) for ended in self.ended)
+            >= self.scores[0] / longest
         )
 
     def result(self) -> list[Hypothesis]:
@@ -86,7 +94,7 @@ class _Live:
             for tokens, score in zip(self.tokens, self.scores, strict=True)
             if np.isfinite(score)
         ]
-        return sorted(self.ended or cut, key=lambda hypothesis: -hypothesis.score)
+        return sorted(self.ended or cut, key=lambda each: -each.ranked(self.length_penalty))
 
 
 class _Slots:
@@ -153,20 +161,23 @@ def decode(
     end: int,
     max_new_tokens: Sequence[int],
     beam_size: int = 1,
+    length_penalties: Sequence[float] | None = None,
     rule: Rule | None = None,
 ) -> list[list[Hypothesis]]:
     """Decode a batch; returns the hypotheses of each item, best first.
 
     `encoded` holds what the decoder graph takes from the encoder, batch first, and is written over
-    as rows finish, for it may be large; `prompts` are of one length. Beam search ends when no open
-    hypothesis can overtake (mean log-probability).
+    as rows finish, for it may be large; `prompts` are of one length. Hypotheses are compared by
+    their log-probability over their length to the power of the item's length penalty (1 unless
+    given); beam search ends when no open one can overtake.
     """
     prompt_len = len(prompts[0])
     slots = _Slots(model, encoded, beam_size=beam_size, max_len=prompt_len + max(max_new_tokens))
     first = [0.0] + [-np.inf] * (beam_size - 1)
+    penalties = length_penalties or [1.0] * len(prompts)
     live = [
-        _Live(index, budget, [[] for _ in first], list(first))
-        for index, budget in enumerate(max_new_tokens)
+        _Live(index, budget, penalty, [[] for _ in first], list(first))
+        for index, (budget, penalty) in enumerate(zip(max_new_tokens, penalties, strict=True))
     ]
     results: list[list[Hypothesis]] = [[] for _ in prompts]
     for position in range(prompt_len - 1):

@@ -40,6 +40,7 @@ def decoded(
     *,
     prompt: Sequence[int] = (START,),
     beam_size: int = 1,
+    length_penalties: Sequence[float] | None = None,
     rule: Rule | None = None,
 ) -> list[list[Hypothesis]]:
     runner = Reference(transformer.graphs(model))
@@ -55,6 +56,7 @@ def decoded(
         end=END,
         max_new_tokens=budgets,
         beam_size=beam_size,
+        length_penalties=length_penalties,
         rule=rule,
     )
 
@@ -124,8 +126,10 @@ def test_an_item_gets_the_same_alone_and_in_a_mixed_batch(
         )
 
 
-def best_of_all(model: Transformer, source: Sequence[int], budget: int) -> tuple[list[int], float]:
-    """Every sequence that ends within the budget, scored by mean log-probability."""
+def best_of_all(
+    model: Transformer, source: Sequence[int], budget: int, length_penalty: float
+) -> tuple[list[int], float]:
+    """Every sequence that ends within the budget, scored as the search should score it."""
     found: list[tuple[float, list[int]]] = []
     open_tokens = [token for token in range(VOCAB) if token != END]
     for length in range(budget):
@@ -133,17 +137,23 @@ def best_of_all(model: Transformer, source: Sequence[int], budget: int) -> tuple
         of = log_probabilities(model, source, [[START, *tokens] for tokens in tried])
         for tokens, table in zip(tried, of, strict=True):
             total = sum(table[i, token] for i, token in enumerate([*tokens, END]))
-            found.append((float(total) / (length + 1), tokens))
+            found.append((float(total) / (length + 1) ** length_penalty, tokens))
     score, tokens = max(found)
     return tokens, score
 
 
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 1.7])
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_wide_beam_finds_the_best_of_all_sequences(model: Transformer, source: list[int]) -> None:
+def test_a_wide_beam_finds_the_best_of_all_sequences(
+    model: Transformer, source: list[int], length_penalty: float
+) -> None:
     budget = 3
-    ((best, *_),) = decoded(model, [source], [budget], beam_size=(VOCAB - 1) ** (budget - 1))
-    tokens, score = best_of_all(model, source, budget)
-    assert best.score == pytest.approx(score, abs=1e-4)
+    width = (VOCAB - 1) ** (budget - 1)
+    ((best, *_),) = decoded(
+        model, [source], [budget], beam_size=width, length_penalties=[length_penalty]
+    )
+    tokens, score = best_of_all(model, source, budget, length_penalty)
+    assert best.ranked(length_penalty) == pytest.approx(score, abs=1e-4)
     assert best.tokens == tokens
 
 
@@ -156,6 +166,14 @@ def test_beam_search_is_at_least_as_sure_as_greedy(model: Transformer) -> None:
             assert hypotheses[0].score >= one.score - 1e-4
         scores = [hypothesis.score for hypothesis in hypotheses]
         assert scores == sorted(scores, reverse=True)
+
+
+def test_each_item_has_its_own_length_penalty(model: Transformer) -> None:
+    penalties = [0.0, 2.0, 1.0, 0.5, 0.0, 2.0, 1.5]
+    together = decoded(model, SOURCES, BUDGETS, beam_size=4, length_penalties=penalties)
+    for source, budget, penalty, one in zip(SOURCES, BUDGETS, penalties, together, strict=True):
+        alone = decoded(model, [source], [budget], beam_size=4, length_penalties=[penalty])
+        assert tokens_of([one]) == tokens_of(alone)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

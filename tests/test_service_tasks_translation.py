@@ -31,7 +31,7 @@ def request_of(text: str | list[str], **fields: Any) -> Request:
 def echoed(items: Sequence[Item], assets: Assets) -> list[Row]:
     """What a model gives that translates every sentence into itself."""
     return [
-        {"tokens": item["source"][1:-1], "log_probability": np.array(-1.0 * len(item["source"]))}
+        {"tokens_0": item["source"][1:-1], "log_probability": np.array(-1.0 * len(item["source"]))}
         for item in items
     ]
 
@@ -152,6 +152,12 @@ def test_what_the_model_cannot_translate_is_refused_by_field(
         ({"source": "e"}, "source", "at least 2 characters"),
         ({"style": "formal"}, "style", "not permitted"),
         ({"target": "en"}, None, "same language"),
+        (
+            {"beam_size": 2, "alternatives": 2},
+            None,
+            "alternatives are at most beam_size - 1, here 1",
+        ),
+        ({"length_penalty": 2.1}, "length_penalty", "less than or equal to 2"),
     ],
 )
 def test_a_value_over_a_limit_is_refused_with_the_limit(
@@ -162,6 +168,23 @@ def test_a_value_over_a_limit_is_refused_with_the_limit(
     problem = refusal(caught.value)
     assert problem.field == field
     assert words in problem.detail
+
+
+def test_alternatives_are_joined_by_rank_and_not_repeated(assets: Assets) -> None:
+    request = request_of("I read.  We see.", alternatives=3)
+    items = task.preprocess(request, assets)
+    said = [["Ich lese.", "Ich lese.", "Je lis.", "Ich lese."], ["Wir sehen."] * 4]
+    rows = [
+        {"log_probability": np.array(-1.0)}
+        | {
+            f"tokens_{rank}": np.array(assets.tokenizer.encode(text).ids)
+            for rank, text in enumerate(texts)
+        }
+        for texts in said
+    ]
+    (translation,) = task.postprocess(request, assets, items, rows).translations
+    assert translation.text == "Ich lese.  Wir sehen."
+    assert translation.alternatives == ["Je lis.  Wir sehen."]
 
 
 def test_every_language_has_english_on_one_side(assets: Assets) -> None:

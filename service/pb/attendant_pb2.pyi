@@ -94,30 +94,36 @@ class ClassifyImageResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyImageResponse.Label, _Mapping]]] = ...) -> None: ...
 
 class TranslateRequest(_message.Message):
-    __slots__ = ("text", "source", "target", "beam_size", "max_new_tokens")
+    __slots__ = ("text", "source", "target", "beam_size", "max_new_tokens", "length_penalty", "alternatives")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     BEAM_SIZE_FIELD_NUMBER: _ClassVar[int]
     MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_PENALTY_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     text: _containers.RepeatedScalarFieldContainer[str]
     source: str
     target: str
     beam_size: int
     max_new_tokens: int
-    def __init__(self, text: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., beam_size: _Optional[int] = ..., max_new_tokens: _Optional[int] = ...) -> None: ...
+    length_penalty: float
+    alternatives: int
+    def __init__(self, text: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., beam_size: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., length_penalty: _Optional[float] = ..., alternatives: _Optional[int] = ...) -> None: ...
 
 class TranslateResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "translations")
     class Translation(_message.Message):
-        __slots__ = ("text", "score", "tokens")
+        __slots__ = ("text", "score", "tokens", "alternatives")
         TEXT_FIELD_NUMBER: _ClassVar[int]
         SCORE_FIELD_NUMBER: _ClassVar[int]
         TOKENS_FIELD_NUMBER: _ClassVar[int]
+        ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
         text: str
         score: float
         tokens: int
-        def __init__(self, text: _Optional[str] = ..., score: _Optional[float] = ..., tokens: _Optional[int] = ...) -> None: ...
+        alternatives: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, text: _Optional[str] = ..., score: _Optional[float] = ..., tokens: _Optional[int] = ..., alternatives: _Optional[_Iterable[str]] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     TRANSLATIONS_FIELD_NUMBER: _ClassVar[int]

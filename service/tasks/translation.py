@@ -46,11 +46,23 @@ class Request(RequestModel):
     max_new_tokens: int = Field(
         default=128, ge=1, le=200, description="Bound of each translated sentence, in tokens."
     )
+    length_penalty: float = Field(
+        default=1.0, ge=0, le=2, description="Power of the length; more favours long translations."
+    )
+    alternatives: int = Field(
+        default=0, ge=0, le=7, description="Further translations wanted; fewer than beam_size."
+    )
 
     @model_validator(mode="after")
     def _languages_differ(self) -> Self:
         if self.source == self.target:
             raise ValueError("source and target are the same language")
+        return self
+
+    @model_validator(mode="after")
+    def _beam_holds_the_alternatives(self) -> Self:
+        if self.alternatives >= self.beam_size:
+            raise ValueError(f"alternatives are at most beam_size - 1, here {self.beam_size - 1}")
         return self
 
 
@@ -60,6 +72,7 @@ class Translation(BaseModel):
     text: str
     score: Score = Field(description="Mean log-probability of a token; nearer 0 is surer.")
     tokens: int = Field(description="Tokens generated.")
+    alternatives: list[str] = Field(default=[], description="Other translations, best first.")
 
 
 class Response(ResponseModel):
@@ -154,6 +167,8 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
                         "start": np.array(start),
                         "beam_size": np.array(request.beam_size),
                         "max_new_tokens": np.array(request.max_new_tokens),
+                        "length_penalty": np.array(request.length_penalty),
+                        "alternatives": np.array(request.alternatives),
                     }
                 )
     return items
@@ -176,12 +191,14 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
             end=assets.end,
             max_new_tokens=[int(item["max_new_tokens"]) for item in batch],
             beam_size=beam_size,
+            length_penalties=[float(item["length_penalty"]) for item in batch],
         )
         for i, hypotheses in zip(chosen, best, strict=True):
-            rows[i] = {
-                "tokens": np.array(hypotheses[0].tokens, np.int64),
-                "log_probability": np.array(hypotheses[0].log_probability),
-            }
+            rows[i] = {"log_probability": np.array(hypotheses[0].log_probability)}
+            for rank in range(1 + int(items[i]["alternatives"])):
+                # Where the search ended with fewer, the last stands for those that are missing.
+                tokens = hypotheses[min(rank, len(hypotheses) - 1)].tokens
+                rows[i][f"tokens_{rank}"] = np.array(tokens, np.int64)
     return rows
 
 
@@ -192,21 +209,31 @@ def postprocess(
     translated = iter(rows)
     translations = []
     for text in texts_of(request):
-        out, tokens, log_probability = "", 0, 0.0
+        outs = [""] * (1 + request.alternatives)
+        tokens, log_probability = 0, 0.0
         for piece in pieces(text, request.source, assets):
             if not piece.strip():
-                out += piece
+                outs = [out + piece for out in outs]
                 continue
             row = next(translated)
-            sentence = assets.tokenizer.decode(row["tokens"].tolist()).strip()
             before = piece[: len(piece) - len(piece.lstrip())]
             after = piece[len(piece.rstrip()) :]
-            out += f"{before}{sentence}{after}"
+            for rank in range(len(outs)):
+                sentence = assets.tokenizer.decode(row[f"tokens_{rank}"].tolist()).strip()
+                outs[rank] += f"{before}{sentence}{after}"
             # The end token was scored too.
-            tokens += len(row["tokens"]) + 1
+            tokens += len(row["tokens_0"]) + 1
             log_probability += float(row["log_probability"])
+        best, *others = outs
         score = log_probability / max(tokens, 1)
-        translations.append(Translation(text=out, score=score, tokens=tokens))
+        translations.append(
+            Translation(
+                text=best,
+                score=score,
+                tokens=tokens,
+                alternatives=[out for out in dict.fromkeys(others) if out != best],
+            )
+        )
     return Response(translations=translations)
 
 
