@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.parity import check
+from export.parity import ParityError, check
 from export.publish import publish, split_weights
 from export.source import Trained
 from export.targets import TARGETS
@@ -63,6 +64,11 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
             file.unlink()
         protos[graph.name] = proto
         providers[graph.name] = mapped.provider
+        clash = [
+            key for key in own.keys() & weights.keys() if not np.array_equal(own[key], weights[key])
+        ]
+        if clash:
+            raise ParityError(f"{graph.name}: not the weights of other graphs: {sorted(clash)}")
         weights |= own
     parity = Parity(tolerance=of.tolerance, graphs=reports)
     return publish(

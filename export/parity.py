@@ -13,6 +13,7 @@ import torch
 from export.targets import Mapped
 from models.graph import Attentions, Graph
 from service.manifest import GraphParity
+from service.providers import installed
 from service.session import Arrays, open_session
 
 
@@ -31,6 +32,8 @@ def check(
     tolerance: float,
 ) -> GraphParity:
     """Compare the published file with the module; raises `ParityError`."""
+    if not installed(mapped.provider):
+        raise ParityError(f"{graph.name}: {mapped.provider} is not installed, so cannot be checked")
     counts = mapped.lowering.found(lowered)
     expected = mapped.lowering.expected(attentions)
     if counts != expected:

@@ -8,11 +8,12 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from export.gate import compare
+from export.gate import GateError, compare
 from export.publish import external, save_weights, seal
 from export.quantize import quantize
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest
+from service.providers import installed
 from service.session import bound, read_weights
 
 
@@ -51,6 +52,10 @@ def _int8(folder: Path, manifest: Manifest) -> dict[str, GraphFile]:
 
 def _bfloat16(manifest: Manifest) -> dict[str, GraphFile]:
     """Have the providers that can multiply in bfloat16 do so; the files stay as they are."""
+    if not installed("openvino"):
+        raise GateError("bfloat16 is measured on openvino, which is not installed here")
+    if all(entry.provider != "openvino" for entry in manifest.graphs.values()):
+        raise GateError(f"no graph of target {manifest.target} has bfloat16; openvino's have")
     return {
         name: entry.model_copy(update={"precision": "bfloat16"})
         if entry.provider == "openvino"

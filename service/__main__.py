@@ -14,6 +14,7 @@ import typer
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
+from service import store
 from service.settings import Settings
 from service.setup import install_shipped
 from service.tasks import tasks
@@ -36,7 +37,9 @@ def install() -> None:
 def serve() -> None:
     """Install the shipped models, then serve them over HTTP and gRPC until stopped."""
     settings = Settings()
-    outcomes = install_shipped()
+    for name, outcome in install_shipped().items():
+        if not store.holds(outcome):
+            typer.echo(f"{name}: {outcome}", err=True)
     command = [sys.executable, "-m", "bentoml", "serve", "service.app:Attendant"]
     command += ["--host", settings.host, "--port", str(settings.http_port)]
     command += ["--timeout-graceful-shutdown", str(int(settings.drain_s) + 5)]
@@ -53,7 +56,7 @@ def serve() -> None:
     typer.echo(f"\nHTTP  http://{settings.host}:{settings.http_port}  (interactive page at /docs)")
     typer.echo(f"gRPC  {settings.host}:{settings.grpc_port}  (attendant.v1.Attendant, reflection)")
     for task in tasks():
-        typer.echo(f"  /{task.name:30} {outcomes.get(task.name, 'no model')}")
+        typer.echo(f"  /{task.name:30} {store.newest(task.name) or 'no model'}")
     typer.echo("\n" + CURL.format(host=settings.host, port=settings.http_port))
     raise typer.Exit(server.wait())
 

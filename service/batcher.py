@@ -108,7 +108,8 @@ class Batcher:
             telemetry.batch(self.task, len(batch))
             if not await self._run(batch):
                 for entry in batch:
-                    await self._run([entry])
+                    if not entry.future.done():
+                        await self._run([entry])
 
     async def _run(self, batch: list[_Entry]) -> bool:
         """Run a batch; False if it failed and it is not known which item is to blame."""
@@ -118,7 +119,9 @@ class Batcher:
             items = [entry.item for entry in batch]
             rows = await loop.run_in_executor(self.thread, self.forward, items)
             answered = list(zip(batch, rows, strict=True))
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # the panic of a Rust library is no Exception
             if len(batch) > 1:
                 return False
             if not batch[0].future.done():

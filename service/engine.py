@@ -72,10 +72,10 @@ class Engine:
         self.faults.pop(task.name, None)
         try:
             await self.answer(task.name, task.example())
-        except Problem as problem:
+        except Exception as error:
             del self.loaded[task.name]
             await batcher.close()
-            self._fail(task, f"{model.name}: its example is not answered: {problem}")
+            self._fail(task, f"{model.name}: its example is not answered: {error}")
             return
         telemetry.ready(task.name, True)
 
@@ -106,9 +106,9 @@ class Engine:
             return await asyncio.wait_for(self._answer(task, request), allowed_s)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not answered within {allowed_s:.3g} s") from error
-        except Problem:
+        except (Problem, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except BaseException as error:  # the panic of a Rust library is no Exception
             log.exception("task=%s failed", task)
             raise Problem("the service failed on this request") from error
 

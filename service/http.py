@@ -23,7 +23,14 @@ from starlette.types import Message
 
 from service import openapi
 from service.engine import Engine
-from service.errors import MalformedRequest, Problem, TooLarge, UnsupportedMedia, refusal
+from service.errors import (
+    InvalidInput,
+    MalformedRequest,
+    Problem,
+    TooLarge,
+    UnsupportedMedia,
+    refusal,
+)
 from service.schema import RequestModel
 from service.tasks import Task
 from service.telemetry import REGISTRY, observed
@@ -62,10 +69,13 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     if int(declared) > limit_bytes:
         raise over
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit_bytes:
-            raise over
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit_bytes:
+                raise over
+    except ClientDisconnect as error:
+        raise MalformedRequest("the body breaks off", "body") from error
     return bytes(body)
 
 
@@ -90,7 +100,7 @@ def _value(task: Task, name: str, value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 
@@ -103,9 +113,11 @@ async def parse(request: Request, task: Task, limit_bytes: int) -> RequestModel:
         if binary is None:
             if media not in ("application/json", ""):
                 raise UnsupportedMedia(f"send application/json, not {media}", "body")
+            for name in request.query_params:
+                raise InvalidInput("send the fields in the body", name)
             return task.request.model_validate_json(body)
         if media == "multipart/form-data":
-            values = await _form_values(request, body)
+            values = {**request.query_params, **await _form_values(request, body)}
             if isinstance(values.get(binary), str):
                 raise UnsupportedMedia(f"send {binary} as a file part", binary)
         elif media in ("application/json", "application/x-www-form-urlencoded"):
@@ -148,10 +160,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _on_disconnect(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # nobody reads it
-
-
 async def _on_anything(request: Request, error: Exception) -> Response:
     return problem_response(Problem("the service failed on this request"), request.url.path)
 
@@ -183,7 +191,6 @@ def application(engine: Engine) -> Starlette:
     handlers: Mapping[Any, Callable[..., Any]] = {
         Problem: _on_problem,
         HTTPException: _on_http_exception,
-        ClientDisconnect: _on_disconnect,
         Exception: _on_anything,
     }
     routes: list[BaseRoute] = [_task_route(engine, task) for task in engine.tasks.values()]

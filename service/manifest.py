@@ -86,9 +86,14 @@ class Manifest(Record):
 
     @property
     def version(self) -> str:
-        """Digest of all the files: the same model has the same version everywhere."""
-        joined = "\n".join(f"{name} {digest}" for name, digest in sorted(self.files.items()))
-        return hashlib.sha256(joined.encode()).hexdigest()[:12]
+        """Digest of all that decides the answers: the same model has it everywhere."""
+        decides = [f"{name} {digest}" for name, digest in sorted(self.files.items())]
+        decides += [
+            f"{name} {graph.precision}"
+            for name, graph in sorted(self.graphs.items())
+            if graph.precision != "float32"
+        ]
+        return hashlib.sha256("\n".join(decides).encode()).hexdigest()[:12]
 
 
 def sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ Milliseconds = Annotated[float, AfterValidator(partial(round, ndigits=3))]
 class RequestModel(BaseModel):
     """Base of every request: unknown fields are refused, types are not coerced from text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Timings(BaseModel):

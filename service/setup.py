@@ -30,7 +30,10 @@ def fetch(package: Package, folder: Path) -> None:
             try:
                 subprocess.run(command, check=True, timeout=FETCH_S, capture_output=True)
             except (subprocess.SubprocessError, OSError) as error:
-                raise FetchError(f"{requirement} cannot be downloaded") from error
+                said = (getattr(error, "stderr", None) or b"").decode(errors="replace")
+                why = said.strip().splitlines()[-1:]
+                what = f"{requirement} cannot be downloaded"
+                raise FetchError(": ".join([what, *why])) from error
         found = {sha256(path): path for path in Path(wheels).iterdir()}
         missing = [name for name, digest in package.wheels.items() if digest not in found]
         if missing:

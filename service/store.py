@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import bentoml
@@ -18,12 +19,12 @@ class BrokenModel(Exception):
 
 
 def holds(tag: str) -> bool:
-    """True when this version of a model is in the store."""
+    """True when this version of a model is in the store, whole."""
     try:
-        bentoml.models.get(tag)
-    except bentoml.exceptions.NotFound:
+        folder = Path(bentoml.models.get(tag).path)
+        return not manifests.damaged(folder, manifests.read(folder))
+    except (bentoml.exceptions.BentoMLException, OSError, ValueError):
         return False
-    return True
 
 
 def install(folder: Path) -> str:
@@ -31,16 +32,26 @@ def install(folder: Path) -> str:
     manifest = manifests.read(folder)
     tag = f"{manifest.name}:{manifest.version}"
     if not holds(tag):
+        with suppress(bentoml.exceptions.NotFound):
+            bentoml.models.delete(tag)  # what an interrupted install left
         with bentoml.models.create(tag, module="attendant") as entry:
             shutil.copytree(folder, entry.path, dirs_exist_ok=True)
     return tag
+
+
+def newest(name: str) -> str | None:
+    """The tag of the newest version of a model in the store, or None."""
+    try:
+        return str(bentoml.models.get(f"{name}:latest").tag)
+    except bentoml.exceptions.BentoMLException:
+        return None
 
 
 def locate(name: str) -> Path | None:
     """The newest version of a model in the store, or None."""
     try:
         return Path(bentoml.models.get(f"{name}:latest").path)
-    except bentoml.exceptions.NotFound:
+    except bentoml.exceptions.BentoMLException:
         return None
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from export import contrib_attention
+from export import contrib_attention, parity
 from export import model as exporting
 from export.model import export_model, round_to_float16
 from export.parity import ParityError, check
@@ -22,10 +22,12 @@ from export.trace import trace
 from models.catalogue import architecture, architecture_names
 from models.graph import Attentions, Graph
 from service.manifest import Data, GraphParity, Parity
+from service.providers import installed
 from service.session import Arrays
 
 LOWERING = contrib_attention.LOWERING
 TWO = Attentions(plain=2)
+needs_openvino = pytest.mark.skipif(not installed("openvino"), reason="its package is not here")
 
 
 def tiny_model(name: str) -> Trained:
@@ -35,7 +37,10 @@ def tiny_model(name: str) -> Trained:
     return Trained(of, model, assets=[], data=Data(source="none", licence="none"), recipe={})
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target",
+    [pytest.param(name, marks=needs_openvino if name == "openvino" else ()) for name in TARGETS],
+)
 @pytest.mark.parametrize("name", architecture_names())
 def test_an_architecture_exports_with_the_attention_it_states(
     name: str, target: str, tmp_path: Path
@@ -47,9 +52,9 @@ def test_an_architecture_exports_with_the_attention_it_states(
         counted = manifest.parity.graphs[graph_name].attention_ops
         assert counted == TARGETS[target].of(attentions).lowering.expected(attentions)
     for graph in trained.architecture.graphs(trained.model):
-        parity = manifest.parity.graphs[graph.name]
-        assert parity.cases == len(graph.cases)
-        assert parity.largest_difference <= trained.architecture.tolerance
+        report = manifest.parity.graphs[graph.name]
+        assert report.cases == len(graph.cases)
+        assert report.largest_difference <= trained.architecture.tolerance
     for file, digest in manifest.files.items():
         assert (tmp_path / "tiny" / file).exists()
         assert re.fullmatch("[0-9a-f]{64}", digest)
@@ -91,9 +96,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def test_a_faithful_graph_passes_on_all_its_cases(exported: Exported) -> None:
-    parity = exported.check()
-    assert parity.cases == len(exported.graph.cases)
-    assert 0 < parity.largest_difference < 1e-4
+    report = exported.check()
+    assert report.cases == len(exported.graph.cases)
+    assert 0 < report.largest_difference < 1e-4
 
 
 @pytest.mark.parametrize("attentions", [Attentions(3), Attentions(2, 1), Attentions(0)])
@@ -106,6 +111,14 @@ def test_another_count_of_attention_ops_stops_with_both_counts(
     assert message.startswith("encoder: attention ops")
     assert str({"MultiHeadAttention": 2}) in message
     assert str(dict(LOWERING.expected(attentions))) in message
+
+
+def test_a_provider_that_is_not_installed_cannot_pass(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "installed", lambda provider: False)
+    with pytest.raises(ParityError, match="cpu is not installed"):
+        exported.check()
 
 
 def changed(weights: Arrays, value: float) -> dict[str, Any]:

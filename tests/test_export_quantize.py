@@ -15,9 +15,12 @@ from export.source import Trained
 from models.evaluate import MEASURES
 from service import manifest as manifests
 from service.manifest import Quality
+from service.providers import installed
 from service.session import bound, read_weights
 from service.store import open_model
 from service.tasks import task as task_of
+
+needs_openvino = pytest.mark.skipif(not installed("openvino"), reason="its package is not here")
 
 
 def test_a_matrix_is_rounded_by_row_to_half_a_step() -> None:
@@ -111,16 +114,29 @@ def test_a_refused_model_leaves_the_one_before_it(
     assert manifests.read(folder) == manifests.read(tiny_translation)
 
 
+@needs_openvino
 def test_bfloat16_is_asked_of_the_provider_that_has_it(
     tiny_trained: Trained, tmp_path: Path, allowed: dict[str, Quality]
 ) -> None:
     folder = tmp_path / "translation"
-    export_model(tiny_trained, name="translation", target="openvino", folder=folder)
+    before = export_model(tiny_trained, name="translation", target="openvino", folder=folder)
     manifest = change_precision(folder, precision="bfloat16", data_dir=tmp_path)
     encoder, decoder = manifest.graphs["encoder"], manifest.graphs["decoder"]
     assert (encoder.provider, encoder.precision) == ("openvino", "bfloat16")
     assert (decoder.provider, decoder.precision) == ("cpu", "float32")
+    assert manifest.version != before.version, "else it would never be installed"
     open_model(folder, task_of("translation"), threads=1)
+
+
+def test_bfloat16_of_a_provider_that_lacks_it_is_refused(
+    tiny_translation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "translation"
+    shutil.copytree(tiny_translation, folder)
+    for there, message in ((True, "no graph of target cpu has bfloat16"), (False, "not installed")):
+        monkeypatch.setattr(precision, "installed", lambda provider, there=there: there)
+        with pytest.raises(GateError, match=message):
+            change_precision(folder, precision="bfloat16", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize(

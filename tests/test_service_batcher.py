@@ -213,3 +213,27 @@ def test_close_finishes_those_that_wait_and_refuses_new_ones() -> None:
         assert [value_of(answer) for answer in await waiting + await first] == [4, 2]
 
     with_batcher(scenario)
+
+
+def test_a_panic_stops_neither_its_neighbours_nor_the_worker() -> None:
+    class Panic(BaseException):
+        """What a library in Rust raises is no Exception."""
+
+    async def scenario(batcher: Batcher, gate: Gate) -> None:
+        calm = gate.forward
+
+        def forward(items: Sequence[Item]) -> list[Row]:
+            if any(int(one["value"]) == 3 for one in items):
+                raise Panic
+            return calm(items)
+
+        batcher.forward = forward
+        answers = await asyncio.gather(
+            *(batcher.submit([item(value)]) for value in (1, 3, 2)), return_exceptions=True
+        )
+        assert isinstance(answers[1], Panic)
+        assert [value_of(answers[i][0]) for i in (0, 2)] == [2, 4]  # type: ignore[index]
+        (after,) = await batcher.submit([item(4)])
+        assert value_of(after) == 8
+
+    with_batcher(scenario)

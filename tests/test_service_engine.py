@@ -165,18 +165,49 @@ def test_assets_that_cannot_be_read_leave_the_task_out(copy: Path) -> None:
     with_engine(scenario, replace(TRANSLATION, load_assets=unreadable), shouting())
 
 
-def test_a_model_that_cannot_answer_its_example_is_left_out(copy: Path) -> None:
-    def broken(*_: Any) -> Any:
-        raise RuntimeError("shapes differ")
+def broken(*_: Any) -> Any:
+    raise RuntimeError("shapes differ")
 
+
+@pytest.mark.parametrize("part", ["forward", "example"])
+def test_a_model_that_cannot_answer_its_example_is_left_out(copy: Path, part: str) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.load(engine.tasks["translation"], copy)
         await engine.load(engine.tasks["shout"], copy)
-        assert engine.status()["translation"].startswith("translation")
-        assert engine.status()["translation"] != "ready"
+        assert "its example is not answered" in engine.status()["translation"]
         assert engine.status()["shout"] == "ready"
 
-    with_engine(scenario, replace(TRANSLATION, forward=broken), shouting())
+    with_engine(scenario, replace(TRANSLATION, **{part: broken}), shouting())
+
+
+class Panic(BaseException):
+    """What a library in Rust raises is no Exception."""
+
+
+@pytest.mark.parametrize("part", ["preprocess", "forward", "postprocess"])
+def test_a_panic_is_a_failure_of_one_request(copy: Path, part: str) -> None:
+    task = shouting()
+
+    def panics(*given: Any) -> Any:
+        if "panic" in str(engine_asked[-1]):
+            raise Panic
+        return getattr(task, part)(*given)
+
+    engine_asked: list[str] = []
+
+    async def scenario(engine: Engine) -> None:
+        await engine.load(engine.tasks["shout"], copy)
+        for text in ("panic", "calm"):
+            engine_asked.append(text)
+            asked = engine.answer("shout", ShoutRequest(text=text))
+            if text == "calm":
+                assert await asked
+                continue
+            with pytest.raises(Problem, match="the service failed"):
+                await asked
+
+    engine_asked.append("example")
+    with_engine(scenario, replace(task, **{part: panics}))
 
 
 def test_a_store_without_the_model_says_what_to_do() -> None:

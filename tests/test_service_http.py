@@ -150,6 +150,7 @@ def test_the_raw_body_is_the_bytes_and_the_query_the_rest(client: TestClient, me
         ("scale=[1]", "scale"),
         ("colour=red", "colour"),
         ("scale=", "scale"),
+        ("scale=" + "[" * 1_500, "scale"),
     ],
 )
 def test_a_query_that_does_not_fit_is_refused_with_its_field(
@@ -157,6 +158,26 @@ def test_a_query_that_does_not_fit_is_refused_with_its_field(
 ) -> None:
     reply = client.post(f"/weigh-thing?{query}", content=b"12345")
     assert problem(reply, 422)["field"] == field
+
+
+def test_a_query_beside_a_form_is_read_too(client: TestClient) -> None:
+    assert client.post("/weigh-thing?scale=2", files=THING).json()["weight"] == 10
+    reply = client.post("/weigh-thing?colour=red", files=THING)
+    assert problem(reply, 422)["field"] == "colour"
+
+
+def test_a_query_beside_json_is_refused(client: TestClient) -> None:
+    refused = problem(client.post("/shout?times=2", json={"text": "a"}), 422)
+    assert refused["field"] == "times"
+    assert refused["detail"] == "send the fields in the body"
+
+
+@pytest.mark.parametrize("fields", [{"times": "2"}, {"times": True}, {"softly": "yes"}])
+def test_a_value_of_another_type_is_not_taken_for_what_it_might_mean(
+    client: TestClient, fields: dict[str, Any]
+) -> None:
+    refused = problem(client.post("/shout", json={"text": "a", **fields}), 422)
+    assert refused["field"] == next(iter(fields))
 
 
 def test_a_form_field_that_does_not_fit_is_refused_with_its_field(client: TestClient) -> None:

@@ -94,6 +94,27 @@ def test_the_version_does_not_depend_on_the_order_of_the_files(tmp_path: Path) -
     assert manifest.version not in versions
 
 
+@pytest.mark.parametrize("left", [(), ("model.yaml",), ("model.yaml", manifests.NAME)])
+def test_what_an_interrupted_install_left_is_installed_anew(
+    tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    tag = store.install(model_folder(tmp_path / "tiny"))
+    entry = store.locate("tiny")
+    assert entry is not None
+    for file in entry.iterdir():
+        if file.name not in left:
+            file.unlink()
+    assert not store.holds(tag)
+    assert store.install(tmp_path / "tiny") == tag
+    assert store.holds(tag)
+    assert store.newest("tiny") == tag
+
+
+def test_a_half_installed_model_is_none() -> None:
+    assert store.newest("tiny") is None
+    assert not store.holds("not installed: no network")
+
+
 def test_an_install_that_breaks_off_leaves_no_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

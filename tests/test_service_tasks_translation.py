@@ -31,7 +31,11 @@ def request_of(text: str | list[str], **fields: Any) -> Request:
 def echoed(items: Sequence[Item], assets: Assets) -> list[Row]:
     """What a model gives that translates every sentence into itself."""
     return [
-        {"tokens_0": item["source"][1:-1], "log_probability": np.array(-1.0 * len(item["source"]))}
+        {
+            "tokens_0": item["source"][1:-1],
+            "log_probability": np.array(-1.0 * len(item["source"])),
+            "scored": np.array(len(item["source"]) - 1),
+        }
         for item in items
     ]
 
@@ -54,6 +58,7 @@ TEXTS = [
     "x" * 1_000,
     "日本語の文。次の文。",
     "I read.\u00a0We see.",
+    "Plan B\u00a0. And C\u202f! D\u2028.",
     "emoji 👩‍👩‍👧 here. And e\u0301 combined.",
     " ".join(["the book"] * 300),
 ]
@@ -175,7 +180,7 @@ def test_alternatives_are_joined_by_rank_and_not_repeated(assets: Assets) -> Non
     items = task.preprocess(request, assets)
     said = [["Ich lese.", "Ich lese.", "Je lis.", "Ich lese."], ["Wir sehen."] * 4]
     rows = [
-        {"log_probability": np.array(-1.0)}
+        {"log_probability": np.array(-1.0), "scored": np.array(4)}
         | {
             f"tokens_{rank}": np.array(assets.tokenizer.encode(text).ids)
             for rank, text in enumerate(texts)

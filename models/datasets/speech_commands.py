@@ -215,7 +215,7 @@ def load(
 ) -> SpeechCommands:
     """`train`, `dev` (20 speakers held out of train) or `test` (27 speakers).
 
-    The names of the classes go to `run_dir`/assets/labels.json, the pool to `run_dir`/pool.npz.
+    The names of the classes go to `run_dir`/assets/labels.json, the pool to `run_dir`/pool-*.npz.
     With `teacher` in the options, KWT-1 is read from `data_dir`/kwt1.
     """
     write_labels(run_dir, CLASSES)
@@ -224,12 +224,14 @@ def load(
         dev = in_dev(clips, seed=seed)
         clips = clips.of(dev if split == "dev" else ~dev)
     if split == "train":
-        path = run_dir / "pool.npz"
+        passes, taught = int(options["passes"]), int(options["teacher"])
+        path = run_dir / f"pool-{passes}-{taught}-{seed}.npz"
         if not path.exists():
-            teacher = Kwt1(data_dir / "kwt1") if options["teacher"] else None
-            passes = int(options["passes"])
+            teacher = Kwt1(data_dir / "kwt1") if taught else None
             made = make_pool(clips, passes=passes, seed=seed, teacher=teacher)
-            np.savez(path, allow_pickle=False, **made)
+            partial = path.with_suffix(".partial.npz")
+            np.savez(partial, allow_pickle=False, **made)
+            partial.replace(path)
         with np.load(path) as file:
             pool = {name: file[name] for name in file.files}
     else:

@@ -6,6 +6,7 @@ space that stood between them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -71,7 +72,7 @@ class Translation(BaseModel):
 
     text: str
     score: Score = Field(description="Mean log-probability of a token; nearer 0 is surer.")
-    tokens: int = Field(description="Tokens generated.")
+    tokens: int = Field(description="Tokens generated, the end of each sentence too.")
     alternatives: list[str] = Field(default=[], description="Other translations, best first.")
 
 
@@ -137,7 +138,10 @@ def _halves(text: str, assets: Assets) -> list[str]:
 
 def pieces(text: str, language: str, assets: Assets) -> list[str]:
     """A text → sentences; joined again they are the text, white space included."""
-    sentences = sentencex.segment(language, text)
+    # sentencex 1.0 panics at "B\u00a0.": it cuts within white space of several bytes.
+    plain = "".join(" " if c.isspace() and not c.isascii() else c for c in text)
+    ends = accumulate(len(sentence) for sentence in sentencex.segment(language, plain))
+    sentences = (text[start:end] for start, end in pairwise([0, *ends]))
     return [piece for sentence in sentences for piece in _halves(sentence, assets)]
 
 
@@ -194,7 +198,10 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
             length_penalties=[float(item["length_penalty"]) for item in batch],
         )
         for i, hypotheses in zip(chosen, best, strict=True):
-            rows[i] = {"log_probability": np.array(hypotheses[0].log_probability)}
+            rows[i] = {
+                "log_probability": np.array(hypotheses[0].log_probability),
+                "scored": np.array(len(hypotheses[0].tokens) + hypotheses[0].ended),
+            }
             for rank in range(1 + int(items[i]["alternatives"])):
                 # Where the search ended with fewer, the last stands for those that are missing.
                 tokens = hypotheses[min(rank, len(hypotheses) - 1)].tokens
@@ -221,8 +228,7 @@ def postprocess(
             for rank in range(len(outs)):
                 sentence = assets.tokenizer.decode(row[f"tokens_{rank}"].tolist()).strip()
                 outs[rank] += f"{before}{sentence}{after}"
-            # The end token was scored too.
-            tokens += len(row["tokens_0"]) + 1
+            tokens += int(row["scored"])
             log_probability += float(row["log_probability"])
         best, *others = outs
         score = log_probability / max(tokens, 1)
