@@ -10,23 +10,24 @@ import torch
 from PIL import Image
 
 from models.datasets import cifar10, stripes
-from models.datasets.cifar10 import Cifar10, augmented, dev_rows, load
+from models.datasets.cifar10 import Cifar10, augmented, cutmix, dev_rows, load
 from service.tasks.image_classification import normalised
 
-OPTIONS = {"batch_size": 64, "shift": 3, "cutout": 8}
+OPTIONS = {"batch_size": 64, "shift": 3, "cutout": 8, "cutmix": 0.5}
 
 
 def pictures(size: int) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (size, 32, 32, 3), dtype=np.uint8)
 
 
-def training(size: int = 40, *, seed: int = 1) -> Cifar10:
+def training(size: int = 40, *, seed: int = 1, mixed_share: float = 0.0) -> Cifar10:
     return Cifar10(
         pictures(size),
         np.arange(size),
         batch_size=8,
         seed=seed,
         augmentation={"shift": 3, "cutout": 8},
+        mixed_share=mixed_share,
     )
 
 
@@ -48,7 +49,8 @@ def test_another_seed_and_another_pass_have_other_batches() -> None:
 def test_a_training_pass_has_every_picture_once() -> None:
     data = training()
     labels = torch.cat([data.batch(step)["labels"] for step in range(len(data))])
-    assert sorted(labels.tolist()) == list(range(40))
+    assert torch.equal(labels.sum(0), torch.ones(40))
+    assert torch.equal(labels.sum(1), torch.ones(40))
 
 
 def test_an_evaluation_pass_has_all_pictures_untouched() -> None:
@@ -65,6 +67,22 @@ def test_dev_has_as_many_of_each_class_and_stays_the_same() -> None:
     assert len(np.unique(rows)) == 200
     assert np.bincount(labels[rows]).tolist() == [20] * 10
     assert np.array_equal(rows, dev_rows(labels, size=200, seed=17))
+
+
+def test_cutmix_mixes_a_label_as_much_as_its_picture() -> None:
+    shades = np.arange(40, dtype=np.uint8)
+    images = np.broadcast_to(shades[:, None, None, None], (40, 32, 32, 3))
+    rng = np.random.default_rng(0)
+    mixed, labels = cutmix(images, np.eye(40, dtype=np.float32), share=0.5, rng=rng)
+    for shade, picture, label in zip(shades, mixed, labels, strict=True):
+        held = np.bincount(picture[..., 0].ravel(), minlength=40) / 32**2
+        np.testing.assert_allclose(held, label, atol=1e-6)
+        rows, columns = np.nonzero(picture[..., 0] != shade)
+        if rows.size:
+            area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+            assert rows.size == area, "what is taken is one rectangle"
+    assert 8 < (labels.max(axis=1) < 1).sum() < 30
+    assert np.array_equal(training(mixed_share=0.5).batch(1)["labels"].sum(1), np.ones(8))
 
 
 def test_augmentation_moves_flips_and_covers_and_does_nothing_else() -> None:

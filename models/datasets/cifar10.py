@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float32, Int, UInt8
 from numpy import ndarray
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.random import Generator
 
 from models.datasets import Batch, Example, write_labels
 from models.recipe import SEED
@@ -47,7 +48,7 @@ def dev_rows(labels: Labels, *, size: int, seed: int) -> Int[ndarray, " size"]:
     return np.sort(np.concatenate(chosen))
 
 
-def augmented(images: Images, *, shift: int, cutout: int, rng: np.random.Generator) -> Images:
+def augmented(images: Images, *, shift: int, cutout: int, rng: Generator) -> Images:
     """Each moved by up to `shift` pixels, flipped half of the time, with a grey square.
 
     What moves in from outside is the picture's mirror image. The square has `cutout` pixels a side
@@ -67,8 +68,33 @@ def augmented(images: Images, *, shift: int, cutout: int, rng: np.random.Generat
     return moved
 
 
+def cutmix(
+    images: Images, labels: Float32[ndarray, "batch classes"], *, share: float, rng: Generator
+) -> tuple[Images, Float32[ndarray, "batch classes"]]:
+    """A rectangle of some pictures is that of another one, and so is its part of their labels.
+
+    `share` of the pictures have one, of any size (Yun et al. 2019, "CutMix").
+    """
+    batch, height, width, _ = images.shape
+    other = rng.permutation(batch)
+    sides = np.sqrt(rng.random(batch)) * (rng.random(batch) < share)
+    inside = [
+        np.abs(np.arange(size) - rng.integers(0, size, (batch, 1))) < sides[:, None] * size / 2
+        for size in (height, width)
+    ]
+    taken = inside[0][:, :, None] & inside[1][:, None, :]
+    part = taken.mean(axis=(1, 2), dtype=np.float32)[:, None]
+    return (
+        np.where(taken[..., None], images[other], images),
+        labels * (1 - part) + labels[other] * part,
+    )
+
+
 class Cifar10:
-    """Pictures in a new order, augmented, in every pass of training; else in their own order."""
+    """Pictures in a new order, augmented, in every pass of training; else in their own order.
+
+    Labels are probabilities of each class in training, and the number of the class elsewhere.
+    """
 
     def __init__(
         self,
@@ -78,10 +104,12 @@ class Cifar10:
         batch_size: int,
         seed: int,
         augmentation: Mapping[str, int] | None = None,
+        mixed_share: float = 0.0,
     ) -> None:
         self.images, self.labels = images, labels
+        self.one_hot = np.eye(labels.max() + 1, dtype=np.float32)
         self.batch_size, self.seed = batch_size, seed
-        self.augmentation = augmentation
+        self.augmentation, self.mixed_share = augmentation, mixed_share
         self._pass_order = lru_cache(maxsize=2)(self._order)
 
     def __len__(self) -> int:
@@ -97,14 +125,13 @@ class Cifar10:
     def batch(self, step: int) -> Batch:
         epoch, index = divmod(step, len(self))
         rows = self._pass_order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.images[rows]
+        images, labels = self.images[rows], self.labels[rows]
         if self.augmentation is not None:
             rng = np.random.default_rng((self.seed, 1, step))
             images = augmented(images, **self.augmentation, rng=rng)
-        return {
-            "pixels": torch.from_numpy(normalised(images)),
-            "labels": torch.from_numpy(self.labels[rows]),
-        }
+            labels = self.one_hot[labels]
+            images, labels = cutmix(images, labels, share=self.mixed_share, rng=rng)
+        return {"pixels": torch.from_numpy(normalised(images)), "labels": torch.from_numpy(labels)}
 
 
 def load(
@@ -133,6 +160,7 @@ def load(
         batch_size=int(options["batch_size"]),
         seed=seed,
         augmentation=augmentation if split == "train" else None,
+        mixed_share=float(options["cutmix"]),
     )
 
 
