@@ -12,6 +12,7 @@ from models.train import train
 
 PATCHES = vit.PRESETS["testing"]
 CONVOLUTIONS = replace(PATCHES, stem=(8, 16), patch=2, pooling="attention")
+MIRRORED = replace(CONVOLUTIONS, mirrored=True)
 both = pytest.mark.parametrize(
     "config", [PATCHES, CONVOLUTIONS], ids=["patches-class-token", "convolutions-attention"]
 )
@@ -39,6 +40,17 @@ def test_logits_depend_on_where_things_are(config: vit.Config) -> None:
     pixels = torch.randn(1, 3, 32, 32)
     turned = pixels.rot90(2, (2, 3))
     assert (model(pixels) - model(turned)).abs().max() > 1e-4
+
+
+def test_a_mirrored_model_answers_a_picture_and_its_mirror_image_alike() -> None:
+    mirrored = vit.build(MIRRORED).eval()
+    once = vit.build(CONVOLUTIONS).eval()
+    once.load_state_dict(mirrored.state_dict())
+    pixels = torch.randn(3, 3, 32, 32)
+    turned = pixels.flip(3)
+    torch.testing.assert_close(mirrored(pixels), mirrored(turned))
+    torch.testing.assert_close(mirrored(pixels), (once(pixels) + once(turned)) / 2)
+    torch.testing.assert_close(mirrored.train()(pixels), once.train()(pixels))
 
 
 @both

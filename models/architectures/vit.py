@@ -45,6 +45,8 @@ class Config:
     patch: int = 4
     pooling: Literal["class-token", "attention"] = "class-token"
     dropout: float = 0.0
+    mirrored: bool = False
+    """Answers, at twice the work, with the mean over a picture and its mirror image."""
 
     @property
     def patches(self) -> int:
@@ -64,6 +66,7 @@ PRESETS = {
         patch=1,
         pooling="attention",
         dropout=0.05,
+        mirrored=True,
     ),
 }
 
@@ -141,6 +144,14 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(config.width, config.classes)
 
     def forward(self, pixels: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch classes"]:
+        if self.training or not self.config.mirrored:
+            return self.classify(pixels)
+        both = torch.stack([pixels, pixels.flip(3)], dim=1).flatten(0, 1)
+        return self.classify(both).unflatten(0, (-1, 2)).mean(dim=1)  # type: ignore[no-untyped-call,no-any-return]
+
+    def classify(
+        self, pixels: Float[Tensor, "batch 3 side side"]
+    ) -> Float[Tensor, "batch classes"]:
         tokens = self.tokens(self.stem(pixels)).flatten(2).transpose(1, 2)
         x = self.pooling.prepare(tokens + self.positions)
         for layer in self.layers:
