@@ -5,11 +5,7 @@ from collections.abc import Mapping
 from onnx.defs import OpSchema
 from onnxscript.values import Op, Opset
 
-from export.lower import Lowering, Value, op
-
-INT32 = 6
-MASKED = -1e9
-"""Added to the scores of masked keys; large enough for a weight of exactly zero in float32."""
+from export.lower import INT32, Lowering, Value, op, over_queries, scores_bias
 
 
 def _contrib(name: str, inputs: str, outputs: str, attributes: Mapping[str, int | float]) -> Op:
@@ -67,15 +63,6 @@ def _split(x: Value, heads: int) -> Value:
     return op.Transpose(op.Reshape(x, shape), perm=[0, 2, 1, 3])
 
 
-def _scores_bias(mask: Value, query: Value) -> Value:
-    """True-is-keep mask → what is added to the scores, spelled out over the query positions."""
-    zero, masked = op.Constant(value_float=0.0), op.Constant(value_float=MASKED)
-    bias = op.Where(mask, zero, masked)
-    one = op.Constant(value_ints=[1])
-    shape = op.Concat(one, one, op.Shape(query, start=2, end=3), one, axis=0)
-    return op.Expand(bias, shape)
-
-
 def _multi_head(
     query: Value,
     key: Value,
@@ -95,7 +82,7 @@ def _multi_head(
     if mask is not None and mask.shape[1] == 1 and mask.shape[2] == 1:
         padding = op.Cast(op.Squeeze(mask, op.Constant(value_ints=[1, 2])), to=INT32)
     elif mask is not None:
-        bias = _scores_bias(mask, query)
+        bias = over_queries(scores_bias(mask), query)
     split = key.is_graph_input()
     out = _MULTI_HEAD(
         _joined(query),

@@ -19,6 +19,20 @@ from models.graph import Attentions
 op: Any = opset23  # its stubs want a type for every tensor of a graph
 Value = Any
 """A tensor of the graph under construction."""
+INT32, BOOL = 6, 9
+MASKED = -1e9
+"""Added to the scores of masked keys; large enough for a weight of exactly zero in float32."""
+
+
+def scores_bias(mask: Value) -> Value:
+    """True-is-keep mask → what is added to the scores."""
+    return op.Where(mask, op.Constant(value_float=0.0), op.Constant(value_float=MASKED))
+
+
+def over_queries(mask: Value, query: Value) -> Value:
+    """A mask or bias that holds for every query → the same spelled out for each."""
+    one = op.Constant(value_ints=[1])
+    return op.Expand(mask, op.Concat(one, one, op.Shape(query, start=2, end=3), one, axis=0))
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Lowering:
             enable_gqa: bool = False,
         ) -> Value:
             if dropout_p or enable_gqa:
-                raise NotImplementedError("attention with dropout or shared heads is not lowered")
+                raise ValueError("attention with dropout or shared heads has no lowering")
             return self.attend(query, key, value, mask=attn_mask, causal=is_causal, scale=scale)
 
         return {

@@ -4,16 +4,8 @@ import math
 
 import onnx_ir as ir
 
-from export.lower import Lowering, Value, op
+from export.lower import BOOL, Lowering, Value, op, scores_bias
 from export.standard_attention import write
-
-MASKED = -1e9
-"""Added to the scores of masked keys; large enough for a weight of exactly zero in float32."""
-
-
-def _bias(mask: Value) -> Value:
-    """True-is-keep mask → what is added to the scores."""
-    return op.Where(mask, op.Constant(value_float=0.0), op.Constant(value_float=MASKED))
 
 
 def _attend(
@@ -26,16 +18,16 @@ def _attend(
     scale: float | None,
 ) -> Value:
     """softmax(Q K^T · scale + bias) V (Vaswani et al. 2017, equation 1)."""
-    factor = op.Constant(value_float=scale or 1 / math.sqrt(int(query.shape[3])))
+    factor = op.Constant(value_float=1 / math.sqrt(int(query.shape[3])) if scale is None else scale)
     scores = op.MatMul(op.Mul(query, factor), op.Transpose(key, perm=[0, 1, 3, 2]))
     if causal:
         positions = op.Shape(query, start=2, end=3)
         square = op.Concat(positions, positions, axis=0)
         ones = op.Expand(op.Constant(value_float=1.0), square)
-        seen = op.Cast(op.Trilu(ones, upper=0), to=9)
-        scores = op.Add(scores, _bias(seen))
+        seen = op.Cast(op.Trilu(ones, upper=0), to=BOOL)
+        scores = op.Add(scores, scores_bias(seen))
     if mask is not None:
-        scores = op.Add(scores, _bias(mask))
+        scores = op.Add(scores, scores_bias(mask))
     return op.MatMul(op.Softmax(scores, axis=-1), value)
 
 

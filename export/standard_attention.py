@@ -1,8 +1,6 @@
 """attention → the standard Attention of opset 23, which other runtimes know too."""
 
-from export.lower import Lowering, Value, op
-
-INT32, BOOL = 6, 9
+from export.lower import BOOL, INT32, Lowering, Value, op, over_queries
 
 
 def _attend(
@@ -16,9 +14,7 @@ def _attend(
 ) -> Value:
     """scaled_dot_product_attention → Attention of opset 23."""
     if mask is not None:
-        one = op.Constant(value_ints=[1])
-        shape = op.Concat(one, one, op.Shape(query, start=2, end=3), one, axis=0)
-        mask = op.Cast(op.Expand(op.Cast(mask, to=INT32), shape), to=BOOL)
+        mask = op.Cast(over_queries(op.Cast(mask, to=INT32), query), to=BOOL)
     out, *_ = op.Attention(query, key, value, mask, is_causal=int(causal), scale=scale)
     return out
 

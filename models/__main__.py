@@ -80,6 +80,8 @@ def evaluate(
     known = [each.replace("_", "-") for each in task_names()]
     if not every and name not in known:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}")
+    if split not in ("dev", "test"):
+        raise typer.BadParameter(f"--split {split!r} is not one of dev, test")
     figures = {
         each: asyncio.run(_measured(task_of(each), data_dir, split, run_dir, url))
         for each in (known if every else [str(name)])

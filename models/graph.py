@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,15 +49,25 @@ def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
     return keep_mask(inputs["past_lengths"] + 1, max_len).transpose(2, 3)
 
 
+class DecoderSizes(Protocol):
+    """What the config of every decoder states."""
+
+    @property
+    def decoder_layers(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
 def decoding_step_inputs(
-    *, layers: int, heads: int, head_dim: int, batch: int, src_len: int, max_len: int
+    of: DecoderSizes, *, batch: int, src_len: int, max_len: int
 ) -> dict[str, Tensor]:
     """Random cross-attention keys and values and caches of every decoder layer, by input name."""
-    sizes = {"cross": src_len, "past": max_len}
     return {
-        f"{kind}_{name}": torch.randn(batch, heads, length, head_dim)
-        for kind, length in sizes.items()
-        for name in layer_names(layers)
+        f"{kind}_{name}": torch.randn(batch, of.heads, length, of.width // of.heads)
+        for kind, length in {"cross": src_len, "past": max_len}.items()
+        for name in layer_names(of.decoder_layers)
     }
 
 

@@ -39,20 +39,23 @@ def install(folder: Path) -> str:
     return tag
 
 
-def newest(name: str) -> str | None:
-    """The tag of the newest version of a model in the store, or None."""
+def _newest(name: str) -> bentoml.Model | None:
     try:
-        return str(bentoml.models.get(f"{name}:latest").tag)
+        return bentoml.models.get(f"{name}:latest")
     except bentoml.exceptions.BentoMLException:
         return None
+
+
+def newest(name: str) -> str | None:
+    """The tag of the newest version of a model in the store, or None."""
+    model = _newest(name)
+    return str(model.tag) if model else None
 
 
 def locate(name: str) -> Path | None:
-    """The newest version of a model in the store, or None."""
-    try:
-        return Path(bentoml.models.get(f"{name}:latest").path)
-    except bentoml.exceptions.BentoMLException:
-        return None
+    """The folder of the newest version of a model in the store, or None."""
+    model = _newest(name)
+    return Path(model.path) if model else None
 
 
 def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manifest]:

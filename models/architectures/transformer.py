@@ -228,14 +228,7 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
         return {"source": source, "source_lengths": lengths(batch, src_len)}
 
     def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
-        layers = decoding_step_inputs(
-            layers=config.decoder_layers,
-            heads=config.heads,
-            head_dim=config.width // config.heads,
-            batch=batch,
-            src_len=src_len,
-            max_len=max_len,
-        )
+        layers = decoding_step_inputs(config, batch=batch, src_len=src_len, max_len=max_len)
         return {
             "tokens": torch.randint(config.vocab, (batch, 1)),
             "past_lengths": lengths(batch, past_len) - 1,

@@ -180,14 +180,7 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
 
     def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
         lengths = [max(0, past_len - 3 * row) for row in range(batch)]
-        layers = decoding_step_inputs(
-            layers=config.decoder_layers,
-            heads=config.heads,
-            head_dim=config.width // config.heads,
-            batch=batch,
-            src_len=src_len,
-            max_len=max_len,
-        )
+        layers = decoding_step_inputs(config, batch=batch, src_len=src_len, max_len=max_len)
         return {
             "tokens": torch.randint(config.vocab, (batch, 1)),
             "past_lengths": torch.tensor(lengths),
