@@ -53,14 +53,12 @@ _GROUP_QUERY = _contrib(
 
 
 def _joined(x: Value) -> Value:
-    """(batch, heads, len, head_dim) → (batch, len, width)."""
+    """(batch, heads, len, head_dim) → (batch, len, width), or what it was split from."""
+    turned = x.producer()
+    split = turned.inputs[0].producer() if turned and turned.op_type == "Transpose" else None
+    if split and split.op_type == "Reshape" and len(split.inputs[0].shape or ()) == 3:
+        return split.inputs[0]
     return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), op.Constant(value_ints=[0, 0, -1]))
-
-
-def _split(x: Value, heads: int) -> Value:
-    """(batch, len, width) → (batch, heads, len, head_dim)."""
-    shape = op.Constant(value_ints=[0, 0, heads, -1])
-    return op.Transpose(op.Reshape(x, shape), perm=[0, 2, 1, 3])
 
 
 def _multi_head(
@@ -75,7 +73,6 @@ def _multi_head(
     """scaled_dot_product_attention → com.microsoft.MultiHeadAttention.
 
     A mask over keys alone goes in as the op's padding mask, any other as a bias of the scores.
-    Keys and values that a graph input brings already split by head stay as they are.
     """
     heads = int(query.shape[1])
     padding = bias = None
@@ -83,11 +80,10 @@ def _multi_head(
         padding = op.Cast(op.Squeeze(mask, op.Constant(value_ints=[1, 2])), to=INT32)
     elif mask is not None:
         bias = over_queries(scores_bias(mask), query)
-    split = key.is_graph_input()
     out = _MULTI_HEAD(
         _joined(query),
-        key if split else _joined(key),
-        value if split else _joined(value),
+        _joined(key),
+        _joined(value),
         None,
         padding,
         bias,
@@ -95,38 +91,47 @@ def _multi_head(
         unidirectional=int(causal),
         **({} if scale is None else {"scale": scale}),
     )
-    return _split(out, heads)
+    split = op.Reshape(out, op.Constant(value_ints=[0, 0, heads, -1]))
+    return op.Transpose(split, perm=[0, 2, 1, 3])
 
 
-def _group_query(
-    query: Value,
-    key: Value,
-    value: Value,
-    past_key: Value,
-    past_value: Value,
-    past_lengths: Value,
+def _step(
+    query: Value, new: Value | None, keys: Value, values: Value, last: Value
+) -> tuple[Value, Value, Value]:
+    """GroupQueryAttention of one query a row to positions 0..last of its keys and values.
+
+    `new` stands for key and value that the op writes at `last`: None where they are in `query`
+    too, empty where nothing is to be written.
+    """
+    heads = int(keys.shape[1])
+    total = op.Add(op.ReduceMax(last, keepdims=0), op.Cast(op.Constant(value_int=1), to=INT32))
+    outputs: tuple[Value, Value, Value] = _GROUP_QUERY(
+        query, new, new, keys, values, last, total, num_heads=heads, kv_num_heads=heads
+    )
+    return outputs
+
+
+def _attend_cached(
+    query_key_value: Value, past_key: Value, past_value: Value, past_lengths: Value
 ) -> tuple[Value, Value, Value]:
     """attend_cached → com.microsoft.GroupQueryAttention, which writes the cache in place."""
-    heads = int(query.shape[1])
-    seqlens = op.Cast(past_lengths, to=INT32)
-    total = op.Add(op.ReduceMax(seqlens, keepdims=0), op.Cast(op.Constant(value_int=1), to=INT32))
-    out, present_key, present_value = _GROUP_QUERY(
-        _joined(query),
-        _joined(key),
-        _joined(value),
-        past_key,
-        past_value,
-        seqlens,
-        total,
-        num_heads=heads,
-        kv_num_heads=heads,
-    )
-    return _split(out, heads), present_key, present_value
+    last = op.Cast(past_lengths, to=INT32)
+    return _step(query_key_value, None, past_key, past_value, last)
+
+
+def _attend_memory(
+    query: Value, key: Value, value: Value, lengths: Value
+) -> tuple[Value, Value, Value]:
+    """attend_memory → the same op over a cache to which nothing is added."""
+    zero, one = op.Constant(value_ints=[0]), op.Constant(value_ints=[1])
+    last = op.Cast(op.Sub(lengths, one), to=INT32)
+    return _step(query, op.Slice(query, zero, zero, one), key, value, last)
 
 
 LOWERING = Lowering(
     attend=_multi_head,
     attend_op="MultiHeadAttention",
-    attend_cached=_group_query,
-    attend_cached_op="GroupQueryAttention",
+    attend_cached=_attend_cached,
+    attend_memory=_attend_memory,
+    attend_step_op="GroupQueryAttention",
 )

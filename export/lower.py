@@ -1,6 +1,6 @@
 """attention of a traced module → the attention op of a target.
 
-A lowering is a translation table for `torch.onnx.export`: it says what the two functions of
+A lowering is a translation table for `torch.onnx.export`: it says what the functions of
 `models/attention.py` become, and the models know nothing of it.
 """
 
@@ -37,12 +37,14 @@ def over_queries(mask: Value, query: Value) -> Value:
 
 @dataclass(frozen=True)
 class Lowering:
-    """What `attend` and `attend_cached` become, and the op that each becomes exactly once."""
+    """What attention becomes, and the op that each call becomes exactly once."""
 
     attend: Callable[..., Value]
     attend_op: str
     attend_cached: Callable[..., tuple[Value, Value, Value]]
-    attend_cached_op: str
+    attend_memory: Callable[..., tuple[Value, Value, Value]]
+    attend_step_op: str
+    """What both of a decoding step become."""
     counts: Callable[[ir.Node], bool] = lambda node: True
     """Whether a node of such an op is an attention; some ops have other uses too."""
 
@@ -67,18 +69,19 @@ class Lowering:
         return {
             torch.ops.aten.scaled_dot_product_attention.default: attend,
             torch.ops.attendant.attend_cached.default: self.attend_cached,
+            torch.ops.attendant.attend_memory.default: self.attend_memory,
         }
 
     def expected(self, attentions: Attentions) -> Mapping[str, int]:
         """Op → how many of it a graph that attends so often must hold."""
         return +(
-            Counter({self.attend_op: attentions.plain})
-            + Counter({self.attend_cached_op: attentions.cached})
+            Counter({self.attend_op: attentions.whole})
+            + Counter({self.attend_step_op: attentions.cached})
         )
 
     def found(self, model: ir.Model) -> Mapping[str, int]:
         """Op → how many of it a lowered graph does hold."""
-        ops = (self.attend_op, self.attend_cached_op)
+        ops = (self.attend_op, self.attend_step_op)
         return Counter(
             node.op_type for node in model.graph if node.op_type in ops and self.counts(node)
         )

@@ -5,7 +5,11 @@ import math
 import onnx_ir as ir
 
 from export.lower import BOOL, Lowering, Value, op, scores_bias
-from export.standard_attention import write
+from export.standard_attention import join, look, write
+
+
+def _usual_scale(heads: Value) -> float:
+    return 1 / math.sqrt(int(heads.shape[3]))
 
 
 def _attend(
@@ -18,8 +22,9 @@ def _attend(
     scale: float | None,
 ) -> Value:
     """softmax(Q K^T · scale + bias) V (Vaswani et al. 2017, equation 1)."""
-    factor = op.Constant(value_float=1 / math.sqrt(int(query.shape[3])) if scale is None else scale)
-    scores = op.MatMul(op.Mul(query, factor), op.Transpose(key, perm=[0, 1, 3, 2]))
+    factor = _usual_scale(query) if scale is None else scale
+    scaled = op.Mul(query, op.Constant(value_float=factor))
+    scores = op.MatMul(scaled, op.Transpose(key, perm=[0, 1, 3, 2]))
     if causal:
         positions = op.Shape(query, start=2, end=3)
         square = op.Concat(positions, positions, axis=0)
@@ -32,17 +37,21 @@ def _attend(
 
 
 def _attend_cached(
-    query: Value,
-    key: Value,
-    value: Value,
-    past_key: Value,
-    past_value: Value,
-    past_lengths: Value,
+    query_key_value: Value, past_key: Value, past_value: Value, past_lengths: Value
 ) -> tuple[Value, Value, Value]:
     """The same over a cache, which is copied where the new key and value are written."""
-    present_key, present_value, keep = write(key, value, past_key, past_value, past_lengths)
-    out = _attend(query, present_key, present_value, mask=keep, causal=False, scale=None)
-    return out, present_key, present_value
+    query, key, value, keep = write(query_key_value, past_key, past_value, past_lengths)
+    scale = _usual_scale(past_key)
+    return join(_attend(query, key, value, mask=keep, causal=False, scale=scale)), key, value
+
+
+def _attend_memory(
+    query: Value, key: Value, value: Value, lengths: Value
+) -> tuple[Value, Value, Value]:
+    """The same over the keys that count."""
+    split, keep = look(query, key, lengths)
+    out = _attend(split, key, value, mask=keep, causal=False, scale=_usual_scale(key))
+    return join(out), op.Identity(key), op.Identity(value)
 
 
 def _weighs_values(node: ir.Node) -> bool:
@@ -54,6 +63,7 @@ LOWERING = Lowering(
     attend=_attend,
     attend_op="Softmax",
     attend_cached=_attend_cached,
-    attend_cached_op="Softmax",
+    attend_memory=_attend_memory,
+    attend_step_op="Softmax",
     counts=_weighs_values,
 )

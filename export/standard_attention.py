@@ -19,36 +19,66 @@ def _attend(
     return out
 
 
-def write(
-    key: Value, value: Value, past_key: Value, past_value: Value, past_lengths: Value
-) -> tuple[Value, Value, Value]:
-    """Caches with the new key and value at each row's position, and which positions count."""
+def _split(x: Value, heads: int) -> Value:
+    """(batch, 1, width) → (batch, heads, 1, head_dim)."""
+    return op.Reshape(x, op.Constant(value_ints=[0, heads, 1, -1]))
+
+
+def _position(lengths: Value, keys: Value) -> tuple[Value, Value]:
+    """Positions of the keys (1, len), and a number per row to compare them with (batch, 1)."""
     zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
-    max_len = op.Squeeze(op.Shape(past_key, start=2, end=3))
-    positions = op.Unsqueeze(op.Range(zero, max_len, one), op.Constant(value_ints=[0]))
-    past = op.Unsqueeze(past_lengths, op.Constant(value_ints=[1]))
+    length = op.Squeeze(op.Shape(keys, start=2, end=3))
+    positions = op.Unsqueeze(op.Range(zero, length, one), op.Constant(value_ints=[0]))
+    return positions, op.Unsqueeze(lengths, op.Constant(value_ints=[1]))
+
+
+def write(
+    query_key_value: Value, past_key: Value, past_value: Value, past_lengths: Value
+) -> tuple[Value, Value, Value, Value]:
+    """Query, caches with the new key and value at each row's position, and what counts of them."""
+    heads = int(past_key.shape[1])
+    parts = op.Split(query_key_value, num_outputs=3, axis=-1)
+    query, key, value = (_split(part, heads) for part in parts)
+    positions, past = _position(past_lengths, past_key)
     here = op.Unsqueeze(op.Equal(positions, past), op.Constant(value_ints=[1, 3]))
     keep = op.Unsqueeze(op.LessOrEqual(positions, past), op.Constant(value_ints=[1, 2]))
-    return op.Where(here, key, past_key), op.Where(here, value, past_value), keep
+    return query, op.Where(here, key, past_key), op.Where(here, value, past_value), keep
+
+
+def look(query: Value, key: Value, lengths: Value) -> tuple[Value, Value]:
+    """Query by head, and which of the keys count."""
+    positions, length = _position(lengths, key)
+    keep = op.Unsqueeze(op.Less(positions, length), op.Constant(value_ints=[1, 2]))
+    return _split(query, int(key.shape[1])), keep
+
+
+def join(x: Value) -> Value:
+    """(batch, heads, 1, head_dim) → (batch, 1, width)."""
+    return op.Reshape(x, op.Constant(value_ints=[0, 1, -1]))
 
 
 def _attend_cached(
-    query: Value,
-    key: Value,
-    value: Value,
-    past_key: Value,
-    past_value: Value,
-    past_lengths: Value,
+    query_key_value: Value, past_key: Value, past_value: Value, past_lengths: Value
 ) -> tuple[Value, Value, Value]:
     """attend_cached → a write by comparison of positions, and Attention of opset 23."""
-    present_key, present_value, keep = write(key, value, past_key, past_value, past_lengths)
-    out, *_ = op.Attention(query, present_key, present_value, keep)
-    return out, present_key, present_value
+    query, key, value, keep = write(query_key_value, past_key, past_value, past_lengths)
+    out, *_ = op.Attention(query, key, value, keep)
+    return join(out), key, value
+
+
+def _attend_memory(
+    query: Value, key: Value, value: Value, lengths: Value
+) -> tuple[Value, Value, Value]:
+    """attend_memory → Attention of opset 23 over the keys that count."""
+    split, keep = look(query, key, lengths)
+    out, *_ = op.Attention(split, key, value, keep)
+    return join(out), op.Identity(key), op.Identity(value)
 
 
 LOWERING = Lowering(
     attend=_attend,
     attend_op="Attention",
     attend_cached=_attend_cached,
-    attend_cached_op="Attention",
+    attend_memory=_attend_memory,
+    attend_step_op="Attention",
 )

@@ -15,10 +15,10 @@ from service.contract import Graph as Contract
 class Attentions:
     """How often a graph attends; each call must become one op of the target."""
 
-    plain: int
-    """Calls of `attend`: self-attention of an encoder, cross-attention of a decoder."""
+    whole: int = 0
+    """Calls of `attend`: over whole sequences, as in an encoder."""
     cached: int = 0
-    """Calls of `attend_cached`: self-attention of a decoding step."""
+    """Calls of `attend_cached` and `attend_memory`: a decoding step, to the past, to the source."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,18 @@ class Graph:
 
 
 def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
-    """`defined` of a decoding step: a cache means something up to the position just written."""
-    if not output.startswith("present_"):
+    """`defined` of a decoding step: caches up to what is just written, memories to their lengths."""
+    kind, _, layer = output.partition("_")
+    if kind == "present":
+        lengths = inputs["past_lengths"] + 1
+    elif kind == "kept" and "source_lengths" in inputs:
+        lengths = inputs["source_lengths"]
+    else:
         return None
-    max_len = inputs["past_key_0"].shape[2]
-    return keep_mask(inputs["past_lengths"] + 1, max_len).transpose(2, 3)
+    return keep_mask(lengths, inputs[f"{PASSED[kind]}_{layer}"].shape[2]).transpose(2, 3)
+
+
+PASSED = {"present": "past", "kept": "cross"}
 
 
 class DecoderSizes(Protocol):
@@ -69,6 +76,11 @@ def decoding_step_inputs(
         for kind, length in {"cross": src_len, "past": max_len}.items()
         for name in layer_names(of.decoder_layers)
     }
+
+
+def decoding_step_outputs(names: Sequence[str]) -> list[str]:
+    """Logits, and of each layer the memory as it was and the caches after the step."""
+    return ["logits", *(f"{kind}_{name}" for kind in ("kept", "present") for name in names)]
 
 
 def layer_names(layers: int) -> list[str]:

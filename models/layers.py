@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from models.attention import attend, attend_cached
+from models.attention import attend, attend_cached, attend_memory, join_heads, split_heads
 
 Heads = Float[Tensor, "batch heads len head_dim"]
 Memory = tuple[
@@ -49,32 +49,14 @@ def pairs(tensors: Sequence[Tensor]) -> list[Memory]:
     return list(zip(tensors[::2], tensors[1::2], strict=True))
 
 
-class _Projections(nn.Module):
-    """Query, key-value and output projections that self- and cross-attention share."""
+class SelfAttention(nn.Module):
+    """Multi-head attention of a sequence to itself (Vaswani et al. 2017, 3.2.2)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.head_dim = width // heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-
-    def split(self, x: Float[Tensor, "batch len width"]) -> Heads:
-        batch, length, _ = x.shape
-        return x.view(batch, length, self.heads, self.head_dim).transpose(1, 2)
-
-    def keys_values(self, x: Float[Tensor, "batch len width"]) -> Memory:
-        key, value = self.key_value(x).chunk(2, dim=-1)
-        return self.split(key), self.split(value)
-
-    def merge(self, x: Heads) -> Float[Tensor, "batch len width"]:
-        merged: Tensor = self.out(x.transpose(1, 2).flatten(2))
-        return merged
-
-
-class SelfAttention(_Projections):
-    """Multi-head attention of a sequence to itself (Vaswani et al. 2017, 3.2.2)."""
 
     def forward(
         self,
@@ -83,8 +65,10 @@ class SelfAttention(_Projections):
         mask: Bool[Tensor, " #batch #heads #len len"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch len width"]:
-        key, value = self.keys_values(x)
-        return self.merge(attend(self.split(self.query(x)), key, value, mask=mask, causal=causal))
+        projected = self.query_key_value(x).chunk(3, dim=-1)
+        query, key, value = (split_heads(part, self.heads) for part in projected)
+        out: Tensor = self.out(join_heads(attend(query, key, value, mask=mask, causal=causal)))
+        return out
 
     def step(
         self,
@@ -94,20 +78,28 @@ class SelfAttention(_Projections):
         past_lengths: Int[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch 1 width"], Cache]:
         """One position of a causal sequence; returns the output and the cache after it."""
-        key, value = self.keys_values(x)
-        out, present_key, present_value = attend_cached(
-            self.split(self.query(x)),
-            key,
-            value,
+        out, key, value = attend_cached(
+            self.query_key_value(x),
             past_key=cache[0],
             past_value=cache[1],
             past_lengths=past_lengths,
         )
-        return self.merge(out), (present_key, present_value)
+        return self.out(out), (key, value)
 
 
-class CrossAttention(_Projections):
+class CrossAttention(nn.Module):
     """Attention to an encoded source, whose keys and values are projected once (`keys_values`)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def keys_values(self, x: Float[Tensor, "batch len width"]) -> Memory:
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
 
     def forward(
         self,
@@ -116,7 +108,22 @@ class CrossAttention(_Projections):
         memory: Memory,
         mask: Bool[Tensor, " #batch #heads #len src_len"] | None = None,
     ) -> Float[Tensor, "batch len width"]:
-        return self.merge(attend(self.split(self.query(x)), memory[0], memory[1], mask=mask))
+        query = split_heads(self.query(x), self.heads)
+        out: Tensor = self.out(join_heads(attend(query, memory[0], memory[1], mask=mask)))
+        return out
+
+    def step(
+        self,
+        x: Float[Tensor, "batch 1 width"],
+        *,
+        memory: Memory,
+        memory_lengths: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "batch 1 width"], Memory]:
+        """One position; returns the output and the memory as it was."""
+        out, key, value = attend_memory(
+            self.query(x), key=memory[0], value=memory[1], lengths=memory_lengths
+        )
+        return self.out(out), (key, value)
 
 
 class FeedForward(nn.Sequential):
@@ -165,12 +172,6 @@ class DecoderLayer(EncoderLayer):
         self.cross_attention_norm = nn.LayerNorm(width)
         self.cross_attention = CrossAttention(width, heads)
 
-    def _attend_memory(self, x: Tensor, memory: Memory, mask: Tensor | None) -> Tensor:
-        x = x + self.drop(
-            self.cross_attention(self.cross_attention_norm(x), memory=memory, mask=mask)
-        )
-        return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
-
     def forward(  # type: ignore[override]
         self,
         x: Float[Tensor, "batch tgt_len width"],
@@ -180,7 +181,9 @@ class DecoderLayer(EncoderLayer):
     ) -> Float[Tensor, "batch tgt_len width"]:
         """A whole target sequence, as in training."""
         x = x + self.drop(self.self_attention(self.self_attention_norm(x), causal=True))
-        return self._attend_memory(x, memory, memory_mask)
+        normed = self.cross_attention_norm(x)
+        x = x + self.drop(self.cross_attention(normed, memory=memory, mask=memory_mask))
+        return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
 
     def step(
         self,
@@ -189,10 +192,15 @@ class DecoderLayer(EncoderLayer):
         cache: Cache,
         past_lengths: Int[Tensor, " batch"],
         memory: Memory,
-        memory_mask: Bool[Tensor, "batch 1 1 src_len"] | None = None,
-    ) -> tuple[Float[Tensor, "batch 1 width"], Cache]:
-        """One target position over a cache, as in decoding."""
+        memory_lengths: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "batch 1 width"], Cache, Memory]:
+        """One target position over a cache, as in decoding; returns cache and memory after it."""
         attended, cache = self.self_attention.step(
             self.self_attention_norm(x), cache=cache, past_lengths=past_lengths
         )
-        return self._attend_memory(x + attended, memory, memory_mask), cache
+        x = x + attended
+        attended, memory = self.cross_attention.step(
+            self.cross_attention_norm(x), memory=memory, memory_lengths=memory_lengths
+        )
+        x = x + attended
+        return x + self.feed_forward(self.feed_forward_norm(x)), cache, memory

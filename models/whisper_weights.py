@@ -20,7 +20,6 @@ NAMES = {
     "conv2": "stem.2",
     "embed_tokens": "embedding",
     "self_attn_layer_norm": "self_attention_norm",
-    "self_attn.q_proj": "self_attention.query",
     "self_attn.out_proj": "self_attention.out",
     "encoder_attn_layer_norm": "cross_attention_norm",
     "encoder_attn.q_proj": "cross_attention.query",
@@ -29,7 +28,11 @@ NAMES = {
     "fc1": "feed_forward.0",
     "fc2": "feed_forward.2",
 }
-ATTENTIONS = {"self_attn": "self_attention", "encoder_attn": "cross_attention"}
+JOINED = {
+    "self_attn": ("self_attention.query_key_value", "qkv"),
+    "encoder_attn": ("cross_attention.key_value", "kv"),
+}
+"""Projections that are one under the other here, found when that of the keys is met."""
 
 
 def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -41,8 +44,8 @@ def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         path = name.removeprefix("model.")
         side, _, rest = path.partition(".")
-        if path == "proj_out.weight" or ".v_proj." in rest:
-            continue  # tied to the embedding; joined with its key
+        if path == "proj_out.weight" or ".v_proj." in rest or ".self_attn.q_proj." in rest:
+            continue  # tied to the embedding; joined with the key
         head, _, kind = rest.rpartition(".")
         layers, _, part = head.removeprefix("layers.").partition(".")
         if rest == "embed_positions.weight":
@@ -53,12 +56,14 @@ def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ours[f"{NAMES[head]}.{kind}"] = tensor
         elif part in NAMES:
             ours[f"{side}.{layers}.{NAMES[part]}.{kind}"] = tensor
-        elif part.removesuffix(".k_proj") in ATTENTIONS and kind == "weight":
-            attention = f"{side}.{layers}.{ATTENTIONS[part.removesuffix('.k_proj')]}"
-            value = name.replace("k_proj.weight", "v_proj")
-            bias = state[f"{value}.bias"]
-            ours[f"{attention}.key_value.weight"] = torch.cat([tensor, state[f"{value}.weight"]])
-            ours[f"{attention}.key_value.bias"] = torch.cat([torch.zeros_like(bias), bias])
+        elif part.removesuffix(".k_proj") in JOINED and kind == "weight":
+            place, parts = JOINED[part.removesuffix(".k_proj")]
+            stems = [name.replace("k_proj.weight", f"{each}_proj") for each in parts]
+            zeros = torch.zeros(len(tensor), dtype=tensor.dtype)
+            biases = [state.get(f"{stem}.bias", zeros) for stem in stems]
+            ours[f"{side}.{layers}.{place}.bias"] = torch.cat(biases)
+            weights = [state[f"{stem}.weight"] for stem in stems]
+            ours[f"{side}.{layers}.{place}.weight"] = torch.cat(weights)
         else:
             raise ValueError(f"the checkpoint has a tensor without a place here: {name}")
     return ours

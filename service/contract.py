@@ -18,6 +18,8 @@ class Tensor:
 
     dtype: str
     axes: tuple[str | int | None, ...]
+    also: tuple[str, ...] = ()
+    """Other dtypes that a faster version of a graph may have here."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,18 @@ class Graph:
     outputs: Mapping[str, Tensor]
 
 
+SMALLER = ("int8", "float16")
+"""Keys and values are read at every step, so that their size is time."""
+
+
 def decoding_step(source: Mapping[str, Tensor]) -> Graph:
     """The graph that every encoder-decoder has: one token a row in, logits and caches out.
 
-    `source` holds the inputs that say how much of the encoder's keys and values counts.
+    `source` holds the inputs that say how much of the encoder's keys and values counts. These come
+    out again as they were, so that a runtime that hands them on may bind them in place.
     """
-    memory = Tensor("float32", ("batch", None, "src_len", None))
-    cache = Tensor("float32", ("batch", None, "max_len", None))
+    memory = Tensor("float32", ("batch", None, "src_len", None), SMALLER)
+    cache = Tensor("float32", ("batch", None, "max_len", None), SMALLER)
     return Graph(
         inputs={
             "tokens": Tensor("int64", ("batch", 1)),
@@ -47,6 +54,8 @@ def decoding_step(source: Mapping[str, Tensor]) -> Graph:
         },
         outputs={
             "logits": Tensor("float32", ("batch", None)),
+            "kept_key_*": memory,
+            "kept_value_*": memory,
             "present_key_*": cache,
             "present_value_*": cache,
         },
@@ -61,7 +70,18 @@ class Node(Protocol):
     shape: list[str | int]
 
 
-ORT_TYPES = {"int64": "tensor(int64)", "int32": "tensor(int32)", "float32": "tensor(float)"}
+ORT_TYPES = {
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int8)": "int8",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+}
+
+
+def described(node: Node) -> Tensor:
+    """What ONNX Runtime tells of a tensor, in our words; a type of another kind stays as it is."""
+    return Tensor(ORT_TYPES.get(node.type, node.type), tuple(node.shape))
 
 
 def spec_of(name: str, specs: Mapping[str, Tensor]) -> Tensor | None:
@@ -79,7 +99,7 @@ def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list
             continue
         stem, _, number = node.name.rpartition("_")
         found.add(f"{stem}_*" if number.isdigit() else node.name)
-        if node.type != ORT_TYPES[spec.dtype]:
+        if described(node).dtype not in (spec.dtype, *spec.also):
             faults.append(f"{node.name} is {node.type}, not {spec.dtype}")
         axes = [
             isinstance(size, int) if axis is None else size == axis

@@ -1,9 +1,6 @@
 """encoded sources → token sequences: greedy and beam search over a cache that stays in place.
 
-The decoder graph takes one token per row and writes each layer's new key and value into the
-buffers it is given: past and present are bound to the same memory, so a step copies no cache.
-One row is one hypothesis. Rows of finished items are filled with the last live ones, so that a
-step computes live rows only.
+Rows of finished items are filled with the last live ones, so that a step computes live rows only.
 """
 
 import math
@@ -14,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.candidates import best, log_sum_exp
 from service.session import Runner
+from service.slots import Slots
 
 Logits = NDArray[np.float32]
 Rule = Callable[[Logits, list[list[int]]], None]
@@ -52,19 +51,22 @@ class _Live:
     scores: list[float]
     ended: list[Hypothesis] = field(default_factory=list)
 
-    def advance(self, log_probabilities: Logits, end: int) -> list[int]:
-        """Extend by one token; returns the parent of each new open hypothesis."""
+    def advance(self, candidates: NDArray[np.int64], added: Logits, end: int) -> list[int]:
+        """Extend by one token; returns the parent of each new open hypothesis.
+
+        `candidates` are at least the best `2 * width` tokens of each open hypothesis, `added` their
+        log-probabilities.
+        """
         width = len(self.scores)
-        totals = np.array(self.scores)[:, None] + log_probabilities
+        totals = np.array(self.scores)[:, None] + added
         # At most `width` of the best 2 * width can be ends, so `width` open ones remain.
-        best = np.argpartition(-totals, 2 * width - 1, axis=None)[: 2 * width]
-        best = best[np.argsort(-totals.ravel()[best], kind="stable")]
+        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
         parents: list[int] = []
         tokens: list[list[int]] = []
         scores: list[float] = []
-        for flat in best:
-            parent, token = divmod(int(flat), totals.shape[1])
-            score = float(totals[parent, token])
+        for flat in order:
+            parent, rank = divmod(int(flat), totals.shape[1])
+            token, score = int(candidates[parent, rank]), float(totals[parent, rank])
             if token == end:
                 if len(parents) < width and np.isfinite(score):
                     self.ended.append(Hypothesis(self.tokens[parent], score))
@@ -97,62 +99,6 @@ class _Live:
         return sorted(self.ended or cut, key=lambda each: -each.ranked(self.length_penalty))
 
 
-class _Slots:
-    """Row buffers of one decoding batch, bound to the decoder graph by address."""
-
-    def __init__(
-        self, model: Runner, encoded: Mapping[str, NDArray[Any]], *, beam_size: int, max_len: int
-    ) -> None:
-        self.model = model
-        self.beam_size = beam_size
-        self.memory = {
-            name: np.ascontiguousarray(array if beam_size == 1 else array.repeat(beam_size, axis=0))
-            for name, array in encoded.items()
-        }
-        rows = len(next(iter(self.memory.values())))
-        shapes = model.shapes("decoder")
-        self.caches = {
-            name: np.zeros((rows, int(shape[1]), max_len, int(shape[3])), np.float32)
-            for name, shape in shapes.items()
-            if name.startswith("past_key_") or name.startswith("past_value_")
-        }
-        self.logits = np.empty((rows, int(shapes["logits"][1])), np.float32)
-
-    def step(self, tokens: Sequence[int], past_length: int) -> Logits:
-        """Feed one token per row at position `past_length`; returns logits (rows, vocab)."""
-        rows = len(tokens)
-        caches = {name: array[:rows] for name, array in self.caches.items()}
-        inputs = {
-            "tokens": np.array(tokens, np.int64)[:, None],
-            "past_lengths": np.full(rows, past_length, np.int64),
-            **{name: array[:rows] for name, array in self.memory.items()},
-            **caches,
-        }
-        outputs = {name.replace("past", "present", 1): array for name, array in caches.items()}
-        self.model.run_into("decoder", inputs, {"logits": self.logits[:rows], **outputs})
-        return self.logits[:rows]
-
-    def move(self, parents: Sequence[int], length: int) -> None:
-        """Row i continues row `parents[i]`; only rows that change are copied."""
-        to = [row for row, parent in enumerate(parents) if row != parent]
-        source = [parents[row] for row in to]
-        if to:
-            for array in self.caches.values():
-                array[to, :, :length] = array[source, :, :length]
-        # The hypotheses of one item share what the encoder gave it.
-        to = [row for row in to if row // self.beam_size != parents[row] // self.beam_size]
-        source = [parents[row] for row in to]
-        if to:
-            for array in self.memory.values():
-                array[to] = array[source]
-
-
-def log_softmax(logits: Logits) -> Logits:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    out: Logits = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return out
-
-
 def decode(
     model: Runner,
     encoded: Mapping[str, NDArray[Any]],
@@ -163,25 +109,34 @@ def decode(
     beam_size: int = 1,
     length_penalties: Sequence[float] | None = None,
     rule: Rule | None = None,
+    first: Callable[[Logits], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """Decode a batch; returns the hypotheses of each item, best first.
 
     `encoded` holds what the decoder graph takes from the encoder, batch first, and is written over
     as rows finish, for it may be large; `prompts` are of one length. Hypotheses are compared by
     their log-probability over their length to the power of the item's length penalty (1 unless
-    given); beam search ends when no open one can overtake.
+    given); beam search ends when no open one can overtake. `first` is shown the logits
+    behind the first token of the prompts, before the rule.
     """
     prompt_len = len(prompts[0])
-    slots = _Slots(model, encoded, beam_size=beam_size, max_len=prompt_len + max(max_new_tokens))
-    first = [0.0] + [-np.inf] * (beam_size - 1)
+    slots = Slots(model, encoded, beam_size=beam_size, max_len=prompt_len + max(max_new_tokens))
+    open_scores = [0.0] + [-np.inf] * (beam_size - 1)
     penalties = length_penalties or [1.0] * len(prompts)
     live = [
-        _Live(index, budget, penalty, [[] for _ in first], list(first))
+        _Live(index, budget, penalty, [[] for _ in open_scores], list(open_scores))
         for index, (budget, penalty) in enumerate(zip(max_new_tokens, penalties, strict=True))
     ]
     results: list[list[Hypothesis]] = [[] for _ in prompts]
+
+    def step(tokens: Sequence[int], position: int) -> Logits:
+        logits = slots.step(tokens, position)
+        if first and position == 0:
+            first(logits)
+        return logits
+
     for position in range(prompt_len - 1):
-        slots.step(_repeated((prompt[position] for prompt in prompts), beam_size), position)
+        step(_repeated((prompt[position] for prompt in prompts), beam_size), position)
     position = prompt_len - 1
     while live:
         tokens = [
@@ -189,14 +144,15 @@ def decode(
             for item in live
             for generated in item.tokens
         ]
-        logits = slots.step(tokens, position)
+        logits = step(tokens, position)
         if rule:
             rule(logits, [generated for item in live for generated in item.tokens])
-        log_probabilities = log_softmax(logits)
+        candidates, values = best(logits, 2 * beam_size)
+        values = values - log_sum_exp(logits)[:, None]
         parents: list[list[int]] = []
         for slot, item in enumerate(live):
             rows = slice(slot * beam_size, (slot + 1) * beam_size)
-            chosen = item.advance(log_probabilities[rows], end)
+            chosen = item.advance(candidates[rows], values[rows], end)
             parents.append([slot * beam_size + parent for parent in chosen])
         position += 1
         for slot in reversed(range(len(live))):

@@ -1,7 +1,7 @@
 """model folder → ONNX Runtime sessions: graphs without weights, bound to one weights file."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from service.contract import Tensor, described
 from service.providers import Precision, Provider, installed, use
 
 log = logging.getLogger("attendant")
@@ -71,14 +72,14 @@ def open_session(
 class Runner(Protocol):
     """The graphs of one model, by name: what a task's `forward` needs of it."""
 
-    def shapes(self, graph: str) -> dict[str, list[int | str]]:
-        """Inputs and outputs of a graph by name → sizes, with a name where one varies."""
+    def tensors(self, graph: str) -> dict[str, Tensor]:
+        """Inputs and outputs of a graph by name."""
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run one graph on a batch; returns its outputs by name."""
 
-    def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
-        """Run one graph and have it write into given arrays, which may be those of inputs."""
+    def bind(self, graph: str, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """What runs one graph on these arrays; those it writes may be those it reads."""
 
 
 class Model:
@@ -88,22 +89,30 @@ class Model:
         self.name = name
         self.sessions = sessions
 
-    def shapes(self, graph: str) -> dict[str, list[int | str]]:
+    def tensors(self, graph: str) -> dict[str, Tensor]:
         session = self.sessions[graph]
         nodes = (*session.get_inputs(), *session.get_outputs())
-        return {node.name: list(node.shape) for node in nodes}
+        return {node.name: described(node) for node in nodes}
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         session = self.sessions[graph]
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
-    def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
-        binding = self.sessions[graph].io_binding()
+    def bind(self, graph: str, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        session = self.sessions[graph]
+        binding = session.io_binding()
         for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, array in arrays.items():
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        self.sessions[graph].run_with_iobinding(binding)
+
+        def run() -> None:
+            # The arrays are named here so that they outlive the binding, which holds addresses.
+            assert inputs is not None
+            assert outputs is not None
+            session.run_with_iobinding(binding)
+
+        return run
 
 
 def rows_of(outputs: Arrays) -> list[dict[str, NDArray[Any]]]:

@@ -59,6 +59,7 @@ _PLACES = {
 }
 _LAYER_PLACES = {
     "self_attention/layer_norm": "self_attention_norm",
+    "self_attention/linear_0": "self_attention.query_key_value",
     "self_attention/linear_1": "self_attention.out",
     "attention/layer_norm": "cross_attention_norm",
     "attention/linear_0": "cross_attention.query",
@@ -68,8 +69,6 @@ _LAYER_PLACES = {
     "ffn/linear_0": "feed_forward.0",
     "ffn/linear_1": "feed_forward.2",
 }
-_FUSED = "self_attention/linear_0"
-"""Query, key and value projections, one under the other; we hold the query apart."""
 _ENDINGS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 
@@ -141,7 +140,7 @@ def read_variables(data: bytes) -> Arrays:
 
 
 def _placed(name: str, array: NDArray[Any]) -> Arrays:
-    """One variable → our parameters; the query of a fused projection becomes its own."""
+    """One variable → our parameter."""
     stem, _, ending = name.rpartition("/")
     if name in _PLACES:
         return {_PLACES[name]: array}
@@ -150,15 +149,9 @@ def _placed(name: str, array: NDArray[Any]) -> Arrays:
     side, _, rest = stem.partition("/layer_")
     number, _, part = rest.partition("/")
     layer = f"{side}.{number}"
-    if side in ("encoder", "decoder") and number.isdigit() and ending in _ENDINGS:
-        if part in _LAYER_PLACES:
-            return {f"{layer}.{_LAYER_PLACES[part]}.{_ENDINGS[ending]}": array}
-        if part == _FUSED:
-            width = len(array) // 3
-            return {
-                f"{layer}.self_attention.query.{ending}": array[:width],
-                f"{layer}.self_attention.key_value.{ending}": array[width:],
-            }
+    known = number.isdigit() and part in _LAYER_PLACES and ending in _ENDINGS
+    if side in ("encoder", "decoder") and known:
+        return {f"{layer}.{_LAYER_PLACES[part]}.{_ENDINGS[ending]}": array}
     raise ValueError(f"model.bin has a variable without a place here: {name}")
 
 

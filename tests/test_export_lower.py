@@ -15,13 +15,13 @@ from export.parity import check
 from export.publish import split_weights
 from export.targets import Mapped
 from export.trace import trace
-from models.attention import attend, attend_cached
+from models.attention import attend, attend_cached, attend_memory
 from models.graph import Attentions, Graph
 from service.contract import Graph as Contract
 from service.contract import Tensor as Spec
 
 HEADS, HEAD_DIM, MAX_LEN = 2, 8, 9
-ATTENTIONS = Attentions(plain=6, cached=1)
+ATTENTIONS = Attentions(whole=6, cached=2)
 LOWERINGS = {
     "contrib": contrib_attention.LOWERING,
     "standard": standard_attention.LOWERING,
@@ -52,11 +52,15 @@ class EveryUse(nn.Module):
         diagonal = torch.eye(x.shape[1])[None, None] > 0
         per_query = kept | diagonal
         per_head = per_query.expand(-1, HEADS, -1, -1)
+        first = [of(x)[:, :1] for of in (self.query, self.key, self.value)]
         cached, present_key, present_value = attend_cached(
-            *(of[:, :, :1] for of in qkv),
+            torch.cat(first, -1),
             past_key=past_key,
             past_value=past_value,
             past_lengths=past_lengths,
+        )
+        remembered, kept_key, kept_value = attend_memory(
+            first[0], key=past_key, value=past_value, lengths=past_lengths + 1
         )
         return (
             attend(*qkv),
@@ -68,11 +72,16 @@ class EveryUse(nn.Module):
             cached,
             present_key,
             present_value,
+            remembered,
+            kept_key,
+            kept_value,
         )
 
 
 ATTENDED = ("all", "causal", "by_key", "by_query", "by_head", "scaled")
-OUTPUTS = (*ATTENDED, "cached", "new_key", "new_value")
+STEPPED = ("cached", "remembered")
+CACHES = ("new_key", "new_value"), ("kept_key", "kept_value")
+OUTPUTS = (*ATTENDED, "cached", *CACHES[0], "remembered", *CACHES[1])
 
 
 def inputs(batch: int, length: int) -> dict[str, Tensor]:
@@ -89,7 +98,7 @@ def inputs(batch: int, length: int) -> dict[str, Tensor]:
 
 
 def written(given: dict[str, Tensor], output: str) -> Tensor | None:
-    if not output.startswith("new_"):
+    if not output.startswith(("new_", "kept_")):
         return None
     return (torch.arange(MAX_LEN) <= given["past_lengths"][:, None])[:, None, :, None]
 
@@ -109,7 +118,9 @@ def every_use() -> Graph:
                 "past_key": cache,
                 "past_value": cache,
             },
-            outputs=dict.fromkeys(OUTPUTS, cache) | dict.fromkeys(ATTENDED, heads),
+            outputs=dict.fromkeys(OUTPUTS, cache)
+            | dict.fromkeys(ATTENDED, heads)
+            | dict.fromkeys(STEPPED, Spec("float32", ("batch", 1, None))),
         ),
         outputs=OUTPUTS,
         inputs=inputs,
@@ -125,7 +136,7 @@ def test_every_use_of_attention_is_lowered_and_computes_the_same(
     graph = every_use()
     lowered = trace(graph, lowering)
     softmax = sum(node.op_type == "Softmax" for node in lowered.graph)
-    assert softmax == (7 if lowering is plain_attention.LOWERING else 0)
+    assert softmax == (8 if lowering is plain_attention.LOWERING else 0)
     proto, weights = split_weights(lowered, {})
     onnx.save(proto, tmp_path / "graph.onnx")
     parity = check(
@@ -162,10 +173,10 @@ def test_a_softmax_that_weighs_no_matrix_is_no_attention() -> None:
 
 
 def test_attentions_of_one_op_are_counted_together() -> None:
-    attentions = Attentions(plain=3, cached=2)
+    attentions = Attentions(whole=3, cached=2)
     cpu = {"MultiHeadAttention": 3, "GroupQueryAttention": 2}
     assert LOWERINGS["contrib"].expected(attentions) == cpu
-    assert LOWERINGS["contrib"].expected(Attentions(plain=1)) == {"MultiHeadAttention": 1}
+    assert LOWERINGS["contrib"].expected(Attentions(whole=1)) == {"MultiHeadAttention": 1}
     assert LOWERINGS["standard"].expected(attentions) == {"Attention": 5}
 
 

@@ -26,7 +26,7 @@ from service.providers import installed
 from service.session import Arrays
 
 LOWERING = contrib_attention.LOWERING
-TWO = Attentions(plain=2)
+TWO = Attentions(whole=2)
 needs_openvino = pytest.mark.skipif(not installed("openvino"), reason="its package is not here")
 
 

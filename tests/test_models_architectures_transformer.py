@@ -36,11 +36,11 @@ def test_steps_give_the_logits_of_the_teacher_forced_forward() -> None:
     memories = model.encode(source, source_lengths)
     shape = (3, TESTING.heads, 8, TESTING.width // TESTING.heads)
     caches = [(torch.randn(shape), torch.randn(shape)) for _ in model.decoder]
-    mask = keep_mask(source_lengths, 9)
     for t in range(6):
-        logits, caches = model.step(
-            target[:, t : t + 1], torch.tensor([t] * 3), mask, memories, caches
+        logits, kept, caches = model.step(
+            target[:, t : t + 1], torch.tensor([t] * 3), source_lengths, memories, caches
         )
+        torch.testing.assert_close(kept, memories)
         torch.testing.assert_close(logits, expected[:, t])
 
 
@@ -51,13 +51,13 @@ def test_rows_of_one_step_may_be_at_different_positions() -> None:
     source_lengths, past_lengths = torch.tensor([4, 9, 2]), torch.tensor([0, 6, 3])
     expected = model(source, source_lengths, target)
     memories = model.encode(source, source_lengths)
-    mask = keep_mask(source_lengths, 9)
     shape = (3, TESTING.heads, 8, TESTING.width // TESTING.heads)
     caches = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.decoder]
     for t in range(7):
         # A row that has reached its position repeats it, which writes what is there already.
         at = torch.minimum(past_lengths, torch.tensor(t))
-        logits, caches = model.step(target.gather(1, at[:, None]), at, mask, memories, caches)
+        tokens = target.gather(1, at[:, None])
+        logits, _, caches = model.step(tokens, at, source_lengths, memories, caches)
     torch.testing.assert_close(logits, expected[torch.arange(3), past_lengths])
 
 

@@ -32,7 +32,7 @@ def test_steps_give_the_logits_of_the_whole_sequence(model: whisper.Whisper) -> 
     memories, cache = model.encode(features), caches(3)
     for position in range(9):
         tokens = target[:, position : position + 1]
-        logits, cache = model.step(tokens, torch.full((3,), position), memories, cache)
+        logits, _, cache = model.step(tokens, torch.full((3,), position), memories, cache)
         torch.testing.assert_close(logits, whole[:, position])
 
 
@@ -45,7 +45,7 @@ def test_rows_with_different_pasts_share_a_step(model: whisper.Whisper) -> None:
         # The second row waits at its first position.
         past = torch.tensor([position, 0])
         tokens = target[torch.arange(2), past][:, None]
-        logits, cache = model.step(tokens, past, memories, cache)
+        logits, _, cache = model.step(tokens, past, memories, cache)
     torch.testing.assert_close(logits[0], whole[0, 3])
     torch.testing.assert_close(logits[1], whole[1, 0])
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.attention import attend, attend_cached
+from models.attention import attend, attend_cached, attend_memory, join_heads
 
 
 def by_definition(query: Tensor, key: Tensor, value: Tensor, keep: Tensor) -> Tensor:
@@ -79,6 +79,10 @@ def test_without_positions_the_order_of_the_keys_does_not_matter() -> None:
     )
 
 
+def side_by_side(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.cat([join_heads(part) for part in (query, key, value)], -1)
+
+
 def test_steps_over_a_cache_are_causal_attention() -> None:
     query, key, value = random_heads(2, 3, 5, 5, 4)
     past_key = past_value = torch.zeros(2, 3, 8, 4)
@@ -86,15 +90,14 @@ def test_steps_over_a_cache_are_causal_attention() -> None:
     for t in range(5):
         here = slice(t, t + 1)
         out, past_key, past_value = attend_cached(
-            query[:, :, here],
-            key[:, :, here],
-            value[:, :, here],
+            side_by_side(query[:, :, here], key[:, :, here], value[:, :, here]),
             past_key=past_key,
             past_value=past_value,
             past_lengths=torch.tensor([t, t]),
         )
         steps.append(out)
-    torch.testing.assert_close(torch.cat(steps, 2), attend(query, key, value, causal=True))
+    whole = join_heads(attend(query, key, value, causal=True))
+    torch.testing.assert_close(torch.cat(steps, 1), whole)
     torch.testing.assert_close(past_key[:, :, :5], key)
     torch.testing.assert_close(past_value[:, :, :5], value)
 
@@ -106,9 +109,7 @@ def test_each_row_of_a_cached_step_has_its_own_past() -> None:
     past_key, past_value = torch.randn(3, 2, 7, 4), torch.randn(3, 2, 7, 4)
     before = past_key.clone()
     out, present_key, present_value = attend_cached(
-        query,
-        key,
-        value,
+        side_by_side(query, key, value),
         past_key=past_key,
         past_value=past_value,
         past_lengths=torch.tensor(lengths),
@@ -116,9 +117,24 @@ def test_each_row_of_a_cached_step_has_its_own_past() -> None:
     for row, length in enumerate(lengths):
         keys = torch.cat([past_key[row, :, :length], key[row]], 1)[None]
         values = torch.cat([past_value[row, :, :length], value[row]], 1)[None]
-        torch.testing.assert_close(out[row : row + 1], attend(query[row : row + 1], keys, values))
+        expected = join_heads(attend(query[row : row + 1], keys, values))
+        torch.testing.assert_close(out[row : row + 1], expected)
         torch.testing.assert_close(present_key[row, :, length], key[row, :, 0])
         torch.testing.assert_close(present_value[row, :, length], value[row, :, 0])
         others = [position for position in range(7) if position != length]
         torch.testing.assert_close(present_key[row][:, others], past_key[row][:, others])
     assert torch.equal(past_key, before)
+
+
+def test_a_step_sees_of_each_source_what_it_has() -> None:
+    query, key, value = random_heads(3, 2, 1, 7, 4)
+    lengths = [7, 1, 4]
+    out, same_key, same_value = attend_memory(
+        join_heads(query), key=key, value=value, lengths=torch.tensor(lengths)
+    )
+    for row, length in enumerate(lengths):
+        here = slice(row, row + 1)
+        seen = attend(query[here], key[here, :, :length], value[here, :, :length])
+        torch.testing.assert_close(out[here], join_heads(seen))
+    assert torch.equal(same_key, key)
+    assert torch.equal(same_value, value)

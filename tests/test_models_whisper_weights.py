@@ -63,6 +63,7 @@ def test_keys_get_a_bias_of_zero() -> None:
     bias = ours["decoder.0.cross_attention.key_value.bias"]
     assert not bias[:8].any()
     assert torch.equal(bias[8:], theirs[f"{at}.v_proj.bias"])
+    assert not ours["encoder.1.self_attention.query_key_value.bias"][8:16].any()
     weight = ours["decoder.0.cross_attention.key_value.weight"]
     assert torch.equal(weight[:8], theirs[f"{at}.k_proj.weight"])
     assert torch.equal(weight[8:], theirs[f"{at}.v_proj.weight"])

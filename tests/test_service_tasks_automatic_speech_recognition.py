@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import soundfile
 from pydantic import ValidationError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from service.candidates import log_sum_exp
+from service.contract import Tensor
 from service.errors import InvalidInput, TooLarge, UnsupportedMedia
 from service.session import Arrays
 from service.tasks import Item
@@ -64,25 +67,30 @@ class Scripted:
         self.batches: list[int] = []
         self.second_choice: list[int] = []
 
-    def shapes(self, graph: str) -> dict[str, list[int | str]]:
+    def tensors(self, graph: str) -> dict[str, Tensor]:
         assert graph == "decoder"
-        cache: list[int | str] = ["batch", 1, "max_len", 2]
-        vocab = self.assets.first_timestamp + 1_501
-        return {"past_key_0": cache, "past_value_0": cache, "logits": ["batch", vocab]}
+        cache = Tensor("float32", ("batch", 1, "max_len", 2))
+        logits = Tensor("float32", ("batch", self.assets.first_timestamp + 1_501))
+        return {"past_key_0": cache, "past_value_0": cache, "logits": logits}
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, np.ndarray]:
-        if graph == "encoder":
-            self.batches.append(len(inputs["features"]))
-            heard = inputs["features"][:, None, None, :2, 0]
-            return {"cross_key_0": heard.copy(), "cross_value_0": heard.copy()}
-        logits = np.zeros((len(inputs["tokens"]), int(self.shapes("decoder")["logits"][1])))
-        # Of all others together: p = e^x / (e^x + n - 1).
-        odds = self.silent / (1 - self.silent) * (logits.shape[1] - 1)
-        logits[:, self.assets.no_speech] = np.log(max(odds, 1e-9))
-        return {"logits": logits.astype(np.float32)}
+        assert graph == "encoder"
+        self.batches.append(len(inputs["features"]))
+        heard = inputs["features"][:, None, None, :2, 0]
+        return {"cross_key_0": heard.copy(), "cross_value_0": heard.copy()}
 
-    def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
+    def bind(self, graph: str, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
         assert graph == "decoder"
+        return partial(self.step, inputs, outputs)
+
+    def step(self, inputs: Arrays, outputs: Arrays) -> None:
+        self.say(inputs, outputs)
+        if not inputs["past_lengths"].any():
+            others = log_sum_exp(outputs["logits"])
+            odds = max(self.silent / (1 - self.silent), 1e-9)
+            outputs["logits"][:, self.assets.no_speech] = others + np.log(odds)
+
+    def say(self, inputs: Arrays, outputs: Arrays) -> None:
         outputs["logits"][...] = 0
         for row, position, (window, heard) in zip(
             outputs["logits"],
@@ -175,13 +183,13 @@ def test_a_window_that_loops_is_decoded_without_the_token(assets: task.Assets) -
 def test_a_window_that_loops_for_good_is_given_up(assets: task.Assets) -> None:
     script = {(0, 0): said(assets, 0.0, "1" * 200), (1, 0): said(assets, 0.0, " Fine.", 3.0)}
     runner = Scripted(assets, script)
-    monotonous = runner.run_into
+    monotonous = runner.say
 
-    def never_ending(graph: str, inputs: Arrays, outputs: Arrays) -> None:
-        monotonous(graph, inputs, outputs)
+    def never_ending(inputs: Arrays, outputs: Arrays) -> None:
+        monotonous(inputs, outputs)
         outputs["logits"][:, 50:60] += 60 - np.arange(10)
 
-    runner.run_into = never_ending  # type: ignore[method-assign]
+    runner.say = never_ending  # type: ignore[method-assign]
     assert answer(runner, assets, windows_of(10, 5)).text == "Fine."
     assert runner.batches == [2] + [1] * task.MAX_BANNED
 
@@ -198,8 +206,8 @@ def test_likely_silence_with_an_unsure_text_is_no_text(assets: task.Assets) -> N
     script = {(0, 0): said(assets, 0.0, " Thanks.", 2.0)}
 
     class Unsure(Scripted):
-        def run_into(self, graph: str, inputs: Arrays, outputs: Arrays) -> None:
-            super().run_into(graph, inputs, outputs)
+        def say(self, inputs: Arrays, outputs: Arrays) -> None:
+            super().say(inputs, outputs)
             others = outputs["logits"][:, 50:60]
             np.maximum(others, 79.5, out=others)
 

@@ -96,12 +96,10 @@ def test_every_parameter_and_buffer_of_the_module_is_given() -> None:
     }
 
 
-def test_fused_projections_are_split_into_query_and_key_value() -> None:
+def test_fused_projections_stay_fused() -> None:
     theirs = variables()["decoder/layer_1/self_attention/linear_0/weight"]
     arrays = whisper_weights.parse(written(variables())).arrays
-    ours = [arrays[f"decoder.1.self_attention.{n}.weight"] for n in ("query", "key_value")]
-    assert np.array_equal(np.concatenate(ours), theirs)
-    assert len(ours[0]) == 8
+    assert np.array_equal(arrays["decoder.1.self_attention.query_key_value.weight"], theirs)
 
 
 def test_arrays_keep_float16() -> None:

@@ -163,7 +163,7 @@ def graphs(model: KeywordTransformer) -> tuple[Graph]:
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {"model": Attentions(plain=config.layers)}
+    return {"model": Attentions(whole=config.layers)}
 
 
 TOLERANCE = 1e-4

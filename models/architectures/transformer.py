@@ -10,11 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.graph import Attentions, Graph, decoding_step_inputs, layer_names, written_cache
+from models.graph import (
+    Attentions,
+    Graph,
+    decoding_step_inputs,
+    decoding_step_outputs,
+    layer_names,
+    written_cache,
+)
 from models.layers import (
     Cache,
     DecoderLayer,
@@ -124,23 +131,24 @@ class Transformer(nn.Module):
         self,
         tokens: Int[Tensor, "batch 1"],
         past_lengths: Int[Tensor, " batch"],
-        memory_mask: Bool[Tensor, "batch 1 1 src_len"],
+        source_lengths: Int[Tensor, " batch"],
         memories: Sequence[Memory],
         caches: Sequence[Cache],
-    ) -> tuple[Float[Tensor, "batch vocab"], list[Cache]]:
+    ) -> tuple[Float[Tensor, "batch vocab"], list[Memory], list[Cache]]:
         """One decoding step; the rows may have pasts of different lengths."""
         x = self.embed(tokens, self.positions[past_lengths][:, None])
-        presents = []
+        kept, presents = [], []
         for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
-            x, present = layer.step(  # type: ignore[operator]
+            x, present, same = layer.step(  # type: ignore[operator]
                 x,
                 cache=cache,
                 past_lengths=past_lengths,
                 memory=memory,
-                memory_mask=memory_mask,
+                memory_lengths=source_lengths,
             )
+            kept.append(same)
             presents.append(present)
-        return self.project(x)[:, 0], presents
+        return self.project(x)[:, 0], kept, presents
 
 
 def build(config: Config) -> Transformer:
@@ -209,9 +217,10 @@ class _DecoderStep(nn.Module):
         self, tokens: Tensor, past_lengths: Tensor, source_lengths: Tensor, *layers: Tensor
     ) -> tuple[Tensor, ...]:
         memories, caches = pairs(layers[: len(layers) // 2]), pairs(layers[len(layers) // 2 :])
-        mask = keep_mask(source_lengths, memories[0][0].shape[2])
-        logits, presents = self.model.step(tokens, past_lengths, mask, memories, caches)
-        return logits, *flat(presents)
+        logits, kept, presents = self.model.step(
+            tokens, past_lengths, source_lengths, memories, caches
+        )
+        return logits, *flat(kept), *flat(presents)
 
 
 def graphs(model: Transformer) -> tuple[Graph, Graph]:
@@ -254,7 +263,7 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
             name="decoder",
             module=_DecoderStep(model),
             contract=CONTRACT["decoder"],
-            outputs=["logits", *(f"present_{name}" for name in names)],
+            outputs=decoding_step_outputs(names),
             inputs=decoder_inputs,
             cases=[
                 {"batch": 3, "src_len": 11, "past_len": 7, "max_len": 16},
@@ -270,9 +279,8 @@ TOLERANCE = 2e-4
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
-    """One per encoder layer; two per decoder layer, to the cache and to the source."""
-    layers = config.decoder_layers
+    """One per encoder layer; two per decoder layer, to the past and to the source."""
     return {
-        "encoder": Attentions(plain=config.encoder_layers),
-        "decoder": Attentions(plain=layers, cached=layers),
+        "encoder": Attentions(whole=config.encoder_layers),
+        "decoder": Attentions(cached=2 * config.decoder_layers),
     }

@@ -201,7 +201,7 @@ TOLERANCE = 2e-4
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {"model": Attentions(plain=config.layers)}
+    return {"model": Attentions(whole=config.layers)}
 
 
 RECIPES = {

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
-from models.graph import Attentions, Graph, decoding_step_inputs, layer_names, written_cache
+from models.graph import (
+    Attentions,
+    Graph,
+    decoding_step_inputs,
+    decoding_step_outputs,
+    layer_names,
+    written_cache,
+)
 from models.layers import (
     Cache,
     DecoderLayer,
@@ -119,14 +126,18 @@ class Whisper(nn.Module):
         past_lengths: Int[Tensor, " batch"],
         memories: Sequence[Memory],
         caches: Sequence[Cache],
-    ) -> tuple[Float[Tensor, "batch vocab"], list[Cache]]:
+    ) -> tuple[Float[Tensor, "batch vocab"], list[Memory], list[Cache]]:
         """One decoding step; the rows may have pasts of different lengths."""
         x = self.embedding(tokens) + self.decoder_positions[past_lengths][:, None]
-        presents = []
+        lengths = torch.full_like(past_lengths, memories[0][0].shape[2])
+        kept, presents = [], []
         for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
-            x, present = layer.step(x, cache=cache, past_lengths=past_lengths, memory=memory)  # type: ignore[operator]
+            x, present, same = layer.step(  # type: ignore[operator]
+                x, cache=cache, past_lengths=past_lengths, memory=memory, memory_lengths=lengths
+            )
+            kept.append(same)
             presents.append(present)
-        return self.project(x)[:, 0], presents
+        return self.project(x)[:, 0], kept, presents
 
 
 def build(config: Config) -> Whisper:
@@ -166,8 +177,8 @@ class _DecoderStep(nn.Module):
 
     def forward(self, tokens: Tensor, past_lengths: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
         memories, caches = pairs(layers[: len(layers) // 2]), pairs(layers[len(layers) // 2 :])
-        logits, presents = self.model.step(tokens, past_lengths, memories, caches)
-        return logits, *flat(presents)
+        logits, kept, presents = self.model.step(tokens, past_lengths, memories, caches)
+        return logits, *flat(kept), *flat(presents)
 
 
 def graphs(model: Whisper) -> tuple[Graph, Graph]:
@@ -205,7 +216,7 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
             name="decoder",
             module=_DecoderStep(model),
             contract=CONTRACT["decoder"],
-            outputs=["logits", *(f"present_{name}" for name in names)],
+            outputs=decoding_step_outputs(names),
             inputs=decoder_inputs,
             cases=decoder_cases,
             defined=written_cache,
@@ -217,11 +228,10 @@ TOLERANCE = 5e-4
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
-    """One per encoder layer; two per decoder layer, to the cache and to the recording."""
-    layers = config.decoder_layers
+    """One per encoder layer; two per decoder layer, to the past and to the recording."""
     return {
-        "encoder": Attentions(plain=config.encoder_layers),
-        "decoder": Attentions(plain=layers, cached=layers),
+        "encoder": Attentions(whole=config.encoder_layers),
+        "decoder": Attentions(cached=2 * config.decoder_layers),
     }
 
 

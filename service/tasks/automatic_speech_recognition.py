@@ -17,8 +17,9 @@ from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
 from service import audio
-from service.contract import Graph, Tensor, decoding_step
-from service.decoder import Hypothesis, Rule, decode, log_softmax
+from service.candidates import log_sum_exp
+from service.contract import SMALLER, Graph, Tensor, decoding_step
+from service.decoder import Hypothesis, Logits, Rule, decode
 from service.errors import InvalidInput
 from service.log_mel import FRAMES, HOP, MELS, RATE_HZ, later, log_mel
 from service.schema import RequestModel, ResponseModel
@@ -88,11 +89,11 @@ class Response(ResponseModel):
     segments: list[Segment]
 
 
-_ENCODED = Tensor("float32", ("batch", None, None, None))
+_MEMORY = Tensor("float32", ("batch", None, None, None), SMALLER)
 CONTRACT = {
     "encoder": Graph(
         inputs={"features": Tensor("float32", ("batch", MELS, FRAMES))},
-        outputs={"cross_key_*": _ENCODED, "cross_value_*": _ENCODED},
+        outputs={"cross_key_*": _MEMORY, "cross_value_*": _MEMORY},
     ),
     "decoder": decoding_step({}),
 }
@@ -124,7 +125,8 @@ class Assets:
 
     def rule(self, prompt: Sequence[int], banned: Sequence[int]) -> Rule:
         """What may come next behind `prompt`; the banned tokens never."""
-        suppressed = np.array([*self.suppressed, self.no_timestamps, *banned], np.int64)
+        never = (self.no_timestamps, self.no_speech)
+        suppressed = np.array([*self.suppressed, *never, *banned], np.int64)
         if prompt[-1] != self.no_timestamps:
             return timestamp_rule(first=self.first_timestamp, end=self.end, suppressed=suppressed)
         return text_rule(
@@ -187,26 +189,6 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     ]
 
 
-def no_speech_probabilities(
-    model: Runner, assets: Assets, encoded: Mapping[str, ndarray]
-) -> Float32[ndarray, " batch"]:
-    """How likely `<|nocaptions|>` follows the start token, with which a transcript begins."""
-    rows = len(next(iter(encoded.values())))
-    step = {
-        "tokens": np.full((rows, 1), assets.start),
-        "past_lengths": np.zeros(rows, np.int64),
-        **encoded,
-        # Room for this one position, in the shape of the cross-attention's.
-        **{
-            name.replace("cross", "past", 1): np.zeros_like(array[:, :, :1])
-            for name, array in encoded.items()
-        },
-    }
-    logits = model.run("decoder", step)["logits"]
-    probabilities: Float32[ndarray, " batch"] = np.exp(log_softmax(logits)[:, assets.no_speech])
-    return probabilities
-
-
 def transcribe(
     model: Runner,
     assets: Assets,
@@ -219,7 +201,11 @@ def transcribe(
     The prompts are of one length: all ask for timestamps or none does.
     """
     encoded = model.run("encoder", {"features": np.stack(features)})
-    no_speech = no_speech_probabilities(model, assets, encoded)
+    no_speech = np.zeros(len(prompts), np.float32)
+
+    def hear(logits: Logits) -> None:
+        no_speech[:] = np.exp(logits[:, assets.no_speech] - log_sum_exp(logits))
+
     found = decode(
         model,
         encoded,
@@ -227,6 +213,7 @@ def transcribe(
         end=assets.end,
         max_new_tokens=[MAX_NEW_TOKENS] * len(prompts),
         rule=assets.rule(prompts[0], banned),
+        first=hear,
     )
     return [hypotheses[0] for hypotheses in found], no_speech
 

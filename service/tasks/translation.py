@@ -15,7 +15,7 @@ import sentencex
 from pydantic import BaseModel, Field, model_validator
 from tokenizers import Tokenizer
 
-from service.contract import Graph, Tensor, decoding_step
+from service.contract import SMALLER, Graph, Tensor, decoding_step
 from service.decoder import decode
 from service.errors import InvalidInput
 from service.schema import RequestModel, ResponseModel, Score
@@ -82,7 +82,7 @@ class Response(ResponseModel):
     translations: list[Translation]
 
 
-_HEADS = ("batch", None, "src_len", None)
+_MEMORY = Tensor("float32", ("batch", None, "src_len", None), SMALLER)
 CONTRACT = {
     "encoder": Graph(
         inputs={
@@ -90,8 +90,8 @@ CONTRACT = {
             "source_lengths": Tensor("int64", ("batch",)),
         },
         outputs={
-            "cross_key_*": Tensor("float32", _HEADS),
-            "cross_value_*": Tensor("float32", _HEADS),
+            "cross_key_*": _MEMORY,
+            "cross_value_*": _MEMORY,
         },
     ),
     "decoder": decoding_step({"source_lengths": Tensor("int64", ("batch",))}),
