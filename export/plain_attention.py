@@ -25,9 +25,9 @@ def _attend(
         square = op.Concat(positions, positions, axis=0)
         ones = op.Expand(op.Constant(value_float=1.0), square)
         seen = op.Cast(op.Trilu(ones, upper=0), to=BOOL)
-        scores = op.Add(scores, scores_bias(seen))
+        scores = op.Add(scores, scores_bias(seen, query))
     if mask is not None:
-        scores = op.Add(scores, scores_bias(mask))
+        scores = op.Add(scores, scores_bias(mask, query))
     return op.MatMul(op.Softmax(scores, axis=-1), value)
 
 

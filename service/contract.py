@@ -18,6 +18,8 @@ class Tensor:
 
     dtype: str
     axes: tuple[str | int | None, ...]
+    cached: bool = False
+    """Keys and values: they pass between graphs only, in the dtype that the manifest states."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ def decoding_step(source: Mapping[str, Tensor]) -> Graph:
 
     `source` holds the inputs that say how much of the encoder's keys and values counts.
     """
-    memory = Tensor("float32", ("batch", None, "src_len", None))
-    cache = Tensor("float32", ("batch", None, "max_len", None))
+    memory = Tensor("float32", ("batch", None, "src_len", None), cached=True)
+    cache = Tensor("float32", ("batch", None, "max_len", None), cached=True)
     return Graph(
         inputs={
             "tokens": Tensor("int64", ("batch", 1)),
@@ -61,7 +63,12 @@ class Node(Protocol):
     shape: list[str | int]
 
 
-ORT_TYPES = {"int64": "tensor(int64)", "int32": "tensor(int32)", "float32": "tensor(float)"}
+ORT_TYPES = {
+    "int64": "tensor(int64)",
+    "int32": "tensor(int32)",
+    "float32": "tensor(float)",
+    "float16": "tensor(float16)",
+}
 
 
 def spec_of(name: str, specs: Mapping[str, Tensor]) -> Tensor | None:
@@ -70,7 +77,9 @@ def spec_of(name: str, specs: Mapping[str, Tensor]) -> Tensor | None:
     return specs.get(f"{stem}_*" if number.isdigit() else name)
 
 
-def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list[str]:
+def _side_violations(
+    nodes: Iterable[Node], specs: Mapping[str, Tensor], cache_dtype: str
+) -> list[str]:
     found, faults = set(), []
     for node in nodes:
         spec = spec_of(node.name, specs)
@@ -79,8 +88,9 @@ def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list
             continue
         stem, _, number = node.name.rpartition("_")
         found.add(f"{stem}_*" if number.isdigit() else node.name)
-        if node.type != ORT_TYPES[spec.dtype]:
-            faults.append(f"{node.name} is {node.type}, not {spec.dtype}")
+        dtype = cache_dtype if spec.cached else spec.dtype
+        if node.type != ORT_TYPES[dtype]:
+            faults.append(f"{node.name} is {node.type}, not {dtype}")
         axes = [
             isinstance(size, int) if axis is None else size == axis
             for size, axis in zip(node.shape, spec.axes, strict=False)
@@ -90,6 +100,15 @@ def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list
     return faults + [f"{name} is missing" for name in specs if name not in found]
 
 
-def violations(contract: Graph, inputs: Iterable[Node], outputs: Iterable[Node]) -> list[str]:
+def violations(
+    contract: Graph,
+    inputs: Iterable[Node],
+    outputs: Iterable[Node],
+    *,
+    cache_dtype: str = "float32",
+) -> list[str]:
     """Everything in which a graph differs from its contract; empty when it fits."""
-    return _side_violations(inputs, contract.inputs) + _side_violations(outputs, contract.outputs)
+    return [
+        *_side_violations(inputs, contract.inputs, cache_dtype),
+        *_side_violations(outputs, contract.outputs, cache_dtype),
+    ]

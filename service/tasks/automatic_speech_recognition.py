@@ -88,7 +88,7 @@ class Response(ResponseModel):
     segments: list[Segment]
 
 
-_ENCODED = Tensor("float32", ("batch", None, None, None))
+_ENCODED = Tensor("float32", ("batch", None, None, None), cached=True)
 CONTRACT = {
     "encoder": Graph(
         inputs={"features": Tensor("float32", ("batch", MELS, FRAMES))},

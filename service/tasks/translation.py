@@ -82,7 +82,7 @@ class Response(ResponseModel):
     translations: list[Translation]
 
 
-_HEADS = ("batch", None, "src_len", None)
+_CACHE = Tensor("float32", ("batch", None, "src_len", None), cached=True)
 CONTRACT = {
     "encoder": Graph(
         inputs={
@@ -90,8 +90,8 @@ CONTRACT = {
             "source_lengths": Tensor("int64", ("batch",)),
         },
         outputs={
-            "cross_key_*": Tensor("float32", _HEADS),
-            "cross_value_*": Tensor("float32", _HEADS),
+            "cross_key_*": _CACHE,
+            "cross_value_*": _CACHE,
         },
     ),
     "decoder": decoding_step({"source_lengths": Tensor("int64", ("batch",))}),
