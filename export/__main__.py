@@ -23,7 +23,11 @@ def report(manifest: Manifest) -> Table:
     table = Table("graph", "attention ops", "cases", "largest difference")
     for name, parity in manifest.parity.graphs.items():
         ops = ", ".join(f"{count} {op}" for op, count in parity.attention_ops.items())
-        table.add_row(name, ops, str(parity.cases), f"{parity.largest_difference:.2g}")
+        largest = f"{parity.largest_difference:.2g}"
+        if parity.float16:
+            share, ran_on = parity.float16.largest_share, parity.float16.provider
+            largest += f"; in float16 {share:.2g} of the largest value, run on {ran_on}"
+        table.add_row(name, ops, str(parity.cases), largest)
     return table
 
 
@@ -43,6 +47,8 @@ def main(
     """Export the trained run NAME: trace, lower attention, check parity, publish."""
     if target not in TARGETS:
         raise typer.BadParameter(f"{target!r} is not one of {', '.join(TARGETS)}")
+    if target == "cuda" and precision != "float32":
+        raise typer.BadParameter("graphs of target cuda are in float16: leave --precision out")
     if precision not in ("float32", *PRECISIONS):
         raise typer.BadParameter(f"{precision!r} is not one of float32, {', '.join(PRECISIONS)}")
     trained = from_package(whisper) if whisper else from_run(run_dir or Path("runs") / name)

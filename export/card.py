@@ -13,6 +13,12 @@ def card(manifest: Manifest) -> str:
         for name, parity in graphs
     )
     worst = max(parity.largest_difference for _, parity in graphs)
+    rounded = ", ".join(
+        f"{name} {parity.float16.largest_share:.2g} of the largest value, run on "
+        f"{parity.float16.provider}"
+        for name, parity in graphs
+        if parity.float16
+    )
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())
     config = ", ".join(f"{name} {value}" for name, value in manifest.config.items())
     recipe = ", ".join(f"{name} {value}" for name, value in manifest.recipe.items())
@@ -20,7 +26,7 @@ def card(manifest: Manifest) -> str:
         f"{group} {found.reached} ({found.reference} before)"
         for group, found in manifest.quality.items()
     )
-    return f"""# {manifest.name}
+    text = f"""# {manifest.name}
 
 | | |
 |---|---|
@@ -35,3 +41,4 @@ def card(manifest: Manifest) -> str:
 | quality in another precision | {quality or "as trained"} |
 | parity with torch | largest difference {worst:.2g}, tolerance {manifest.parity.tolerance:g} |
 """
+    return text + (f"| parity in float16 | {rounded} |\n" if rounded else "")

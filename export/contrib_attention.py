@@ -79,7 +79,7 @@ def _multi_head(
     if mask is not None and mask.shape[1] == 1 and mask.shape[2] == 1:
         padding = op.Cast(op.Squeeze(mask, op.Constant(value_ints=[1, 2])), to=INT32)
     elif mask is not None:
-        bias = over_queries(scores_bias(mask), query)
+        bias = over_queries(scores_bias(mask, query), query)
     out = _MULTI_HEAD(
         _joined(query),
         _joined(key),

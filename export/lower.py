@@ -20,13 +20,15 @@ op: Any = opset23  # its stubs want a type for every tensor of a graph
 Value = Any
 """A tensor of the graph under construction."""
 INT32, BOOL = 6, 9
-MASKED = -1e9
-"""Added to the scores of masked keys; large enough for a weight of exactly zero in float32."""
+MASKED = {ir.DataType.FLOAT: -1e9, ir.DataType.FLOAT16: -6e4}
+"""Added to the scores of masked keys: enough for a weight of exactly zero, and still a number."""
 
 
-def scores_bias(mask: Value) -> Value:
-    """True-is-keep mask → what is added to the scores."""
-    return op.Where(mask, op.Constant(value_float=0.0), op.Constant(value_float=MASKED))
+def scores_bias(mask: Value, query: Value) -> Value:
+    """True-is-keep mask → what is added to the scores of a query of this dtype."""
+    masked = op.Constant(value_float=MASKED[query.dtype])
+    bias = op.Where(mask, op.Constant(value_float=0.0), masked)
+    return bias if query.dtype == ir.DataType.FLOAT else op.Cast(bias, to=query.dtype)
 
 
 def over_queries(mask: Value, query: Value) -> Value:

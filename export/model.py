@@ -1,6 +1,9 @@
 """trained model → published folder: trace, lower, check and publish in order."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from export import float16
+from export.float16 import in_float16
 from export.parity import ParityError, check
 from export.publish import publish, split_weights
 from export.source import Trained
-from export.targets import TARGETS
+from export.targets import TARGETS, Mapped
 from export.trace import trace
-from service.manifest import Manifest, Parity
-from service.providers import Provider
+from models.graph import Attentions, Graph
+from service.manifest import Float16Parity, GraphParity, Manifest, Parity
+from service.providers import installed
+
+Weights = dict[str, NDArray[Any]]
 
 
 def round_to_float16(model: nn.Module) -> nn.Module:
@@ -33,54 +41,91 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
     of, model = trained.architecture, round_to_float16(trained.model)
     config: Any = model.config
     attentions = of.attentions(config)
+    mapped = {graph: TARGETS[target].of(stated) for graph, stated in attentions.items()}
+    halved: Any = deepcopy(model).half()
+    halves = {graph.name: in_float16(graph) for graph in of.graphs(halved)}
     protos: dict[str, onnx.ModelProto] = {}
-    weights: dict[str, NDArray[Any]] = {}
+    weights: Weights = {}
     reports = {}
-    providers: dict[str, Provider] = {}
-    by_address = {tensor.data_ptr(): key for key, tensor in _tensors(model).items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     for graph in of.graphs(model):
-        mapped = TARGETS[target].of(attentions[graph.name])
-        lowered = trace(graph, mapped.lowering)
-        names = {
-            key: by_address[tensor.data_ptr()]
-            for key, tensor in _tensors(graph.module).items()
-            if tensor.data_ptr() in by_address
-        }
-        proto, own = split_weights(lowered, names)
-        file = folder.parent / f".{name}.{graph.name}.onnx"
-        onnx.save(proto, file)
-        try:
-            reports[graph.name] = check(
-                graph,
-                lowered,
-                file=file,
-                weights=own,
-                mapped=mapped,
-                attentions=attentions[graph.name],
-                tolerance=of.tolerance,
+        wanted = mapped[graph.name]
+        checked = partial(
+            _checked,
+            reference=graph,
+            attentions=attentions[graph.name],
+            file=folder.parent / f".{name}.{graph.name}.onnx",
+        )
+        if wanted.precision == "float16":
+            exact = replace(wanted, provider="cpu", precision="float32")
+            here = wanted if installed(wanted.provider) else replace(wanted, provider="cpu")
+            _, _, report = checked(graph, model, mapped=exact, tolerance=of.tolerance)
+            proto, own, rounded = checked(
+                halves[graph.name], halved, mapped=here, tolerance=float16.TOLERANCE
             )
-        finally:
-            file.unlink()
-        protos[graph.name] = proto
-        providers[graph.name] = mapped.provider
+            parity = Float16Parity(
+                largest_share=rounded.largest_difference,
+                tolerance=float16.TOLERANCE,
+                provider=here.provider,
+            )
+            report = report.model_copy(update={"float16": parity})
+        else:
+            proto, own, report = checked(graph, model, mapped=wanted, tolerance=of.tolerance)
+        protos[graph.name], reports[graph.name] = proto, report
         clash = [
             key for key in own.keys() & weights.keys() if not np.array_equal(own[key], weights[key])
         ]
         if clash:
             raise ParityError(f"{graph.name}: not the weights of other graphs: {sorted(clash)}")
         weights |= own
-    parity = Parity(tolerance=of.tolerance, graphs=reports)
     return publish(
         folder,
         trained,
         name=name,
         target=target,
         graphs=protos,
-        providers=providers,
+        mapped=mapped,
         weights=weights,
-        parity=parity,
+        parity=Parity(tolerance=of.tolerance, graphs=reports),
     )
+
+
+def _checked(
+    graph: Graph,
+    model: nn.Module,
+    *,
+    reference: Graph,
+    mapped: Mapped,
+    attentions: Attentions,
+    tolerance: float,
+    file: Path,
+) -> tuple[onnx.ModelProto, Weights, GraphParity]:
+    """Trace a graph and hold it against the reference; returns it without its weights, and them.
+
+    Weights get the names that `model` has for them.
+    """
+    lowered = trace(graph, mapped.lowering)
+    by_address = {tensor.data_ptr(): key for key, tensor in _tensors(model).items()}
+    names = {
+        key: by_address[tensor.data_ptr()]
+        for key, tensor in _tensors(graph.module).items()
+        if tensor.data_ptr() in by_address
+    }
+    proto, weights = split_weights(lowered, names)
+    try:
+        onnx.save(proto, file)
+        report = check(
+            reference,
+            lowered,
+            file=file,
+            weights=weights,
+            mapped=mapped,
+            attentions=attentions,
+            tolerance=tolerance,
+        )
+    finally:
+        file.unlink(missing_ok=True)
+    return proto, weights, report
 
 
 def _tensors(module: nn.Module) -> Mapping[str, torch.Tensor]:

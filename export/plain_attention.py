@@ -8,6 +8,15 @@ from export.lower import BOOL, Lowering, Value, op, scores_bias
 from export.standard_attention import join, look, write
 
 
+def _weigh(query: Value, key: Value, value: Value, *, scale: float, bias: Value | None) -> Value:
+    """softmax(Q K^T · scale + bias) V (Vaswani et al. 2017, equation 1)."""
+    scaled = op.Mul(query, op.Constant(value_float=scale))
+    scores = op.MatMul(scaled, op.Transpose(key, perm=[0, 1, 3, 2]))
+    if bias is not None:
+        scores = op.Add(scores, bias)
+    return op.MatMul(op.Softmax(scores, axis=-1), value)
+
+
 def _usual_scale(heads: Value) -> float:
     return 1 / math.sqrt(int(heads.shape[3]))
 
@@ -21,19 +30,15 @@ def _attend(
     causal: bool,
     scale: float | None,
 ) -> Value:
-    """softmax(Q K^T · scale + bias) V (Vaswani et al. 2017, equation 1)."""
-    factor = _usual_scale(query) if scale is None else scale
-    scaled = op.Mul(query, op.Constant(value_float=factor))
-    scores = op.MatMul(scaled, op.Transpose(key, perm=[0, 1, 3, 2]))
+    """scaled_dot_product_attention over a whole sequence."""
+    bias = None if mask is None else scores_bias(mask, query)
     if causal:
         positions = op.Shape(query, start=2, end=3)
-        square = op.Concat(positions, positions, axis=0)
-        ones = op.Expand(op.Constant(value_float=1.0), square)
-        seen = op.Cast(op.Trilu(ones, upper=0), to=BOOL)
-        scores = op.Add(scores, scores_bias(seen))
-    if mask is not None:
-        scores = op.Add(scores, scores_bias(mask))
-    return op.MatMul(op.Softmax(scores, axis=-1), value)
+        ones = op.Expand(op.Constant(value_float=1.0), op.Concat(positions, positions, axis=0))
+        seen = scores_bias(op.Cast(op.Trilu(ones, upper=0), to=BOOL), query)
+        bias = seen if bias is None else op.Add(seen, bias)
+    scale = _usual_scale(query) if scale is None else scale
+    return _weigh(query, key, value, scale=scale, bias=bias)
 
 
 def _attend_cached(
@@ -41,8 +46,9 @@ def _attend_cached(
 ) -> tuple[Value, Value, Value]:
     """The same over a cache, which is copied where the new key and value are written."""
     query, key, value, keep = write(query_key_value, past_key, past_value, past_lengths)
-    scale = _usual_scale(past_key)
-    return join(_attend(query, key, value, mask=keep, causal=False, scale=scale)), key, value
+    bias = scores_bias(keep, past_key)
+    out = _weigh(query, key, value, scale=_usual_scale(past_key), bias=bias)
+    return join(out), key, value
 
 
 def _attend_memory(
@@ -50,7 +56,7 @@ def _attend_memory(
 ) -> tuple[Value, Value, Value]:
     """The same over the keys that count."""
     split, keep = look(query, key, lengths)
-    out = _attend(split, key, value, mask=keep, causal=False, scale=_usual_scale(key))
+    out = _weigh(split, key, value, scale=_usual_scale(key), bias=scores_bias(keep, key))
     return join(out), op.Identity(key), op.Identity(value)
 
 

@@ -17,9 +17,9 @@ from safetensors.numpy import save_file
 from export import card
 from export.quantize import SCALE
 from export.source import Trained
+from export.targets import Mapped
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
-from service.providers import Provider
 
 INLINE_BYTES = 1_024
 """Initializers up to this size stay in the graph; larger ones are weights."""
@@ -55,7 +55,7 @@ def publish(
     name: str,
     target: str,
     graphs: Mapping[str, onnx.ModelProto],
-    providers: Mapping[str, Provider],
+    mapped: Mapping[str, Mapped],
     weights: Mapping[str, NDArray[Any]],
     parity: Parity,
 ) -> Manifest:
@@ -63,6 +63,7 @@ def publish(
     if set(parity.graphs) != set(graphs):
         raise ValueError(f"parity covers {sorted(parity.graphs)}, not {sorted(graphs)}")
     config: Any = trained.model.config
+    halved = any(graph.precision == "float16" for graph in mapped.values())
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for graph_name, proto in graphs.items():
@@ -81,7 +82,8 @@ def publish(
                 graph_name: GraphFile(
                     file=f"{graph_name}.onnx",
                     weights=external(proto),
-                    provider=providers[graph_name],
+                    provider=mapped[graph_name].provider,
+                    precision=mapped[graph_name].precision,
                 )
                 for graph_name, proto in graphs.items()
             },
@@ -91,6 +93,7 @@ def publish(
             recipe=dict(trained.recipe),
             metrics=dict(trained.metrics),
             revision=_revision(),
+            cache_dtype="float16" if halved else "float32",
             package=trained.package,
         ),
     )

@@ -42,7 +42,7 @@ class Graph:
 
 
 def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
-    """`defined` of a decoding step: caches up to what is just written, memories to their lengths."""
+    """`defined` of a decoding step: caches to what is just written, memories to their lengths."""
     kind, _, layer = output.partition("_")
     if kind == "present":
         lengths = inputs["past_lengths"] + 1

@@ -18,8 +18,8 @@ class Tensor:
 
     dtype: str
     axes: tuple[str | int | None, ...]
-    also: tuple[str, ...] = ()
-    """Other dtypes that a faster version of a graph may have here."""
+    cached: bool = False
+    """Keys and values: they pass between graphs only, in the dtype that the manifest states."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,14 @@ class Graph:
     outputs: Mapping[str, Tensor]
 
 
-SMALLER = ("int8", "float16")
-"""Keys and values are read at every step, so that their size is time."""
-
-
 def decoding_step(source: Mapping[str, Tensor]) -> Graph:
     """The graph that every encoder-decoder has: one token a row in, logits and caches out.
 
     `source` holds the inputs that say how much of the encoder's keys and values counts. These come
     out again as they were, so that a runtime that hands them on may bind them in place.
     """
-    memory = Tensor("float32", ("batch", None, "src_len", None), SMALLER)
-    cache = Tensor("float32", ("batch", None, "max_len", None), SMALLER)
+    memory = Tensor("float32", ("batch", None, "src_len", None), cached=True)
+    cache = Tensor("float32", ("batch", None, "max_len", None), cached=True)
     return Graph(
         inputs={
             "tokens": Tensor("int64", ("batch", 1)),
@@ -90,7 +86,9 @@ def spec_of(name: str, specs: Mapping[str, Tensor]) -> Tensor | None:
     return specs.get(f"{stem}_*" if number.isdigit() else name)
 
 
-def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list[str]:
+def _side_violations(
+    nodes: Iterable[Node], specs: Mapping[str, Tensor], cache_dtype: str
+) -> list[str]:
     found, faults = set(), []
     for node in nodes:
         spec = spec_of(node.name, specs)
@@ -99,8 +97,9 @@ def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list
             continue
         stem, _, number = node.name.rpartition("_")
         found.add(f"{stem}_*" if number.isdigit() else node.name)
-        if described(node).dtype not in (spec.dtype, *spec.also):
-            faults.append(f"{node.name} is {node.type}, not {spec.dtype}")
+        dtype = cache_dtype if spec.cached else spec.dtype
+        if described(node).dtype != dtype:
+            faults.append(f"{node.name} is {node.type}, not {dtype}")
         axes = [
             isinstance(size, int) if axis is None else size == axis
             for size, axis in zip(node.shape, spec.axes, strict=False)
@@ -110,6 +109,15 @@ def _side_violations(nodes: Iterable[Node], specs: Mapping[str, Tensor]) -> list
     return faults + [f"{name} is missing" for name in specs if name not in found]
 
 
-def violations(contract: Graph, inputs: Iterable[Node], outputs: Iterable[Node]) -> list[str]:
+def violations(
+    contract: Graph,
+    inputs: Iterable[Node],
+    outputs: Iterable[Node],
+    *,
+    cache_dtype: str = "float32",
+) -> list[str]:
     """Everything in which a graph differs from its contract; empty when it fits."""
-    return _side_violations(inputs, contract.inputs) + _side_violations(outputs, contract.outputs)
+    return [
+        *_side_violations(inputs, contract.inputs, cache_dtype),
+        *_side_violations(outputs, contract.outputs, cache_dtype),
+    ]

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,12 +20,24 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Float16Parity(Record):
+    """How a graph in float16 compared with its torch module in float32."""
+
+    largest_share: float
+    """The largest difference over the largest value of its output."""
+    tolerance: float
+    provider: Provider
+    """What ran it; `cpu` says that no device was at hand."""
+
+
 class GraphParity(Record):
-    """How one graph compared with its torch module."""
+    """How one graph compared with its torch module, in float32."""
 
     cases: int
     largest_difference: float
     attention_ops: dict[str, int]
+    float16: Float16Parity | None = None
+    """Of graphs that are served in float16."""
 
 
 class Parity(Record):
@@ -80,6 +93,8 @@ class Manifest(Record):
     metrics: dict[str, float]
     """What the last evaluation of the training run gave, on the dev split."""
     revision: str
+    cache_dtype: Literal["float32", "float16", "int8"] = "float32"
+    """Of the keys and values that one graph gives and another takes."""
     package: Package | None = None
     quality: dict[str, Quality] = {}
     """What quantization cost, by group of the dev split; empty where nothing was quantized."""

@@ -1,15 +1,21 @@
 """provider a manifest names → options of a session that runs on it, where it is installed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
 import onnxruntime as ort
 
-Provider = Literal["cpu", "openvino"]
-Precision = Literal["float32", "bfloat16"]
-"""Of the products within a graph; what goes in and comes out is float32."""
+Provider = Literal["cpu", "openvino", "cuda"]
+Precision = Literal["float32", "bfloat16", "float16"]
+"""Of the products within a graph; what a task puts in and gets out is float32."""
+NAMES: Mapping[Provider, str] = {
+    "cpu": "CPUExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+}
+"""What ONNX Runtime calls them."""
 
 
 @cache
@@ -31,21 +37,38 @@ def openvino_devices() -> Sequence[Any]:
     )
 
 
+@cache
+def cuda_libraries() -> None:
+    """Load the CUDA and cuDNN that were installed as packages; the system's stay where it has any.
+
+    The loader looks for them in no package.
+    """
+    ort.preload_dlls()
+
+
 def installed(provider: Provider) -> bool:
-    return provider == "cpu" or bool(openvino_devices())
+    if provider == "openvino":
+        return bool(openvino_devices())
+    return NAMES[provider] in ort.get_available_providers()
 
 
 def use(
     options: ort.SessionOptions, provider: Provider, *, precision: Precision, threads: int
-) -> None:
+) -> Sequence[str] | None:
     """Have sessions of these options run on a provider that is installed.
 
-    `threads` is the number of cores one run may use.
+    `threads` is the number of cores one run may use. Returns the providers that a session is to
+    be given; None where it finds a plugin's devices in its options.
     """
     options.intra_op_num_threads = threads
     if provider == "openvino":
-        hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
+        hint = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision]
         config = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": str(threads)}
         options.add_provider_for_devices(
             openvino_devices(), {"load_config": json.dumps({"CPU": config})}
         )
+        return None
+    if provider == "cuda":
+        cuda_libraries()
+        return [NAMES["cuda"], NAMES["cpu"]]  # sizes are computed on the CPU
+    return [NAMES["cpu"]]

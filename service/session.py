@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from service.contract import Tensor, described
-from service.providers import Precision, Provider, installed, use
+from service.providers import NAMES, Precision, Provider, installed, use
 
 log = logging.getLogger("attendant")
 
@@ -22,14 +22,22 @@ TRANSPOSED = ".transposed"
 """What the name of a matrix ends in where a graph takes it turned."""
 
 
-def bound(weights: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def bound(
+    weights: Arrays, names: Sequence[str], precision: Precision = "float32"
+) -> dict[str, NDArray[Any]]:
     """The weights that a graph takes, by the names it takes them under."""
-    return {
+    own = {
         name: np.ascontiguousarray(weights[name.removesuffix(TRANSPOSED)].T)
         if name.endswith(TRANSPOSED)
         else weights[name]
         for name in names
     }
+    if precision == "float16":
+        return {
+            name: array.astype(np.float16) if array.dtype == np.float32 else array
+            for name, array in own.items()
+        }
+    return own
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
@@ -50,22 +58,35 @@ def open_session(
 ) -> ort.InferenceSession:
     """A session of a graph whose large initializers are in `weights`.
 
-    `threads` is the number of cores one run may use. Where the provider is not installed, the
-    plain CPU provider runs the graph, more slowly.
+    `threads` is the number of cores one run may use. Where the provider is not installed or fails,
+    the plain CPU provider runs the graph, more slowly.
     """
+    if provider != "cpu":
+        try:
+            return session_on(provider, graph, weights, threads=threads, precision=precision)
+        except Exception as error:  # a provider's libraries may raise anything
+            log.warning("%s: %s; the plain CPU runs it", graph, error)
+    return session_on("cpu", graph, weights, threads=threads, precision=precision)
+
+
+def session_on(
+    provider: Provider, graph: Path, weights: Arrays, *, threads: int, precision: Precision
+) -> ort.InferenceSession:
+    """A session on this provider and no other; raises where it is not installed or fails."""
+    if not installed(provider):
+        raise RuntimeError(f"{provider} is not installed")
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    if not installed(provider):
-        log.warning("%s: %s is not installed; the plain CPU runs it", graph, provider)
-        provider = "cpu"
-    use(options, provider, precision=precision, threads=threads)
+    providers = use(options, provider, precision=precision, threads=threads)
     names = list(weights)
     options.add_external_initializers(
         names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
     )
-    # A session finds the devices of a plugin in its options; else it is told to use the CPU.
-    providers = ["CPUExecutionProvider"] if provider == "cpu" else None
-    return ort.InferenceSession(str(graph), options, providers=providers)
+    session = ort.InferenceSession(str(graph), options, providers=providers)
+    if session.get_providers()[0] != NAMES[provider]:
+        # The runtime does without a provider whose device or libraries it does not find.
+        raise RuntimeError(f"{provider} does not start here: look at its driver and libraries")
+    return session
 
 
 @runtime_checkable

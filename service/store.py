@@ -72,7 +72,7 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
     for graph, entry in manifest.graphs.items():
         file = entry.file
         try:
-            own = bound(weights, entry.weights)
+            own = bound(weights, entry.weights, entry.precision)
             session = open_session(
                 folder / file,
                 own,
@@ -82,7 +82,12 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
             )
         except Exception as error:  # ONNX Runtime has no common base for its errors
             raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {error}") from error
-        faults = violations(task.contract[graph], session.get_inputs(), session.get_outputs())
+        faults = violations(
+            task.contract[graph],
+            session.get_inputs(),
+            session.get_outputs(),
+            cache_dtype=manifest.cache_dtype,
+        )
         if faults:
             raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {'; '.join(faults)}")
         sessions[graph] = session

@@ -1,5 +1,7 @@
 """Every use of attention becomes one op of the target, and that op computes the same."""
 
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -9,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export import contrib_attention, plain_attention, standard_attention
+from export import contrib_attention, float16, plain_attention, standard_attention
+from export.float16 import in_float16
 from export.lower import Lowering
 from export.parity import check
 from export.publish import split_weights
@@ -152,6 +155,34 @@ def test_every_use_of_attention_is_lowered_and_computes_the_same(
     assert [str(value.name) for value in lowered.graph.inputs] == list(graph.contract.inputs)
     assert list(lowered.graph.inputs[0].shape or ())[:2] == ["batch", "length"]
     assert all(not node.metadata_props for node in lowered.graph)
+
+
+def test_every_use_of_attention_is_lowered_in_float16_too(tmp_path: Path) -> None:
+    graph = every_use()
+    cached = {
+        name: replace(spec, cached="key" in name or "value" in name)
+        for name, spec in (graph.contract.inputs | graph.contract.outputs).items()
+    }
+    contract = Contract(
+        inputs={name: cached[name] for name in graph.contract.inputs},
+        outputs={name: cached[name] for name in graph.contract.outputs},
+    )
+    graph = replace(graph, contract=contract)
+    halved = replace(graph, module=deepcopy(graph.module).half())
+    lowering = contrib_attention.LOWERING
+    lowered = trace(in_float16(halved), lowering)
+    proto, weights = split_weights(lowered, {})
+    onnx.save(proto, tmp_path / "graph.onnx")
+    parity = check(
+        graph,
+        lowered,
+        file=tmp_path / "graph.onnx",
+        weights=weights,
+        mapped=Mapped(lowering, precision="float16"),
+        attentions=ATTENTIONS,
+        tolerance=float16.TOLERANCE,
+    )
+    assert 1e-5 < parity.largest_difference < float16.TOLERANCE
 
 
 def test_an_op_of_another_target_does_not_count() -> None:

@@ -182,7 +182,7 @@ def test_nothing_is_published_without_a_report_for_each_graph(tmp_path: Path) ->
             name="tiny",
             target="cpu",
             graphs={"encoder": empty_graph(), "decoder": empty_graph()},
-            providers={"encoder": "cpu", "decoder": "cpu"},
+            mapped={"encoder": Mapped(LOWERING), "decoder": Mapped(LOWERING)},
             weights={},
             parity=Parity(tolerance=1e-4, graphs={"encoder": report}),
         )

@@ -10,7 +10,6 @@ from models.architectures.transformer import PRESETS, RECIPES, Transformer
 from models.catalogue import architecture
 from models.checkpoint import load_model
 from models.datasets import reversal
-from models.layers import keep_mask
 from models.reference import Reference
 from models.train import train
 from service.decoder import decode

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from service import audio
 from service.candidates import log_sum_exp
-from service.contract import SMALLER, Graph, Tensor, decoding_step
+from service.contract import Graph, Tensor, decoding_step
 from service.decoder import Hypothesis, Logits, Rule, decode
 from service.errors import InvalidInput
 from service.log_mel import FRAMES, HOP, MELS, RATE_HZ, later, log_mel
@@ -89,7 +89,7 @@ class Response(ResponseModel):
     segments: list[Segment]
 
 
-_MEMORY = Tensor("float32", ("batch", None, None, None), SMALLER)
+_MEMORY = Tensor("float32", ("batch", None, None, None), cached=True)
 CONTRACT = {
     "encoder": Graph(
         inputs={"features": Tensor("float32", ("batch", MELS, FRAMES))},

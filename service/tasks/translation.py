@@ -15,7 +15,7 @@ import sentencex
 from pydantic import BaseModel, Field, model_validator
 from tokenizers import Tokenizer
 
-from service.contract import SMALLER, Graph, Tensor, decoding_step
+from service.contract import Graph, Tensor, decoding_step
 from service.decoder import decode
 from service.errors import InvalidInput
 from service.schema import RequestModel, ResponseModel, Score
@@ -82,7 +82,7 @@ class Response(ResponseModel):
     translations: list[Translation]
 
 
-_MEMORY = Tensor("float32", ("batch", None, "src_len", None), SMALLER)
+_MEMORY = Tensor("float32", ("batch", None, "src_len", None), cached=True)
 CONTRACT = {
     "encoder": Graph(
         inputs={
