@@ -1,20 +1,29 @@
 """published float32 folder → the same in another precision, if the task's metric allows it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.gate import GateError, compare
+from export.calibrate import calibrate
+from export.gate import SPLITS, GateError, compare
+from export.int8_caches import Scales, hand_over_int8, step_over_int8
 from export.publish import external, save_weights, seal
 from export.quantize import quantize
+from models import evaluate
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest
 from service.providers import installed
 from service.session import bound, read_weights
+from service.store import open_model
+from service.tasks import task as task_of
+
+SAMPLES = 200
+"""Requests of the dev split from which the range of keys and values is taken."""
 
 
 def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifest:
@@ -24,8 +33,7 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
     shutil.rmtree(candidate, ignore_errors=True)
     shutil.copytree(folder, candidate)
     try:
-        graphs = PRECISIONS[precision](candidate, manifest)
-        manifest = seal(candidate, manifest.model_copy(update={"graphs": graphs}))
+        manifest = seal(candidate, PRECISIONS[precision](candidate, manifest, data_dir))
         quality = compare(manifest.name, data_dir, reference=folder, candidate=candidate)
         manifest = seal(candidate, manifest.model_copy(update={"quality": quality}))
         shutil.rmtree(folder)
@@ -35,36 +43,63 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
     return manifest
 
 
-def _int8(folder: Path, manifest: Manifest) -> dict[str, GraphFile]:
-    """Rewrite every graph, and the weights they share."""
+def ranges(folder: Path, data_dir: Path) -> Scales:
+    """Scales for int8 of the keys and values that the graphs of a folder hand on; maybe none."""
+    task = task_of(manifests.read(folder).name)
+    if "decoder" not in task.contract:
+        return {}
+    model, _ = open_model(folder, task, threads=1)
+    examples = evaluate.examples(task, data_dir, SPLITS.get(task.name, "dev"))
+    # Taken evenly, as splits are in order of language or speaker.
+    chosen = [examples[i] for i in np.linspace(0, len(examples) - 1, SAMPLES).astype(int)]
+    requests = [example.request for example in chosen]
+    return calibrate(task, model, task.load_assets(folder), requests)
+
+
+def to_int8(folder: Path, manifest: Manifest, scales: Scales) -> Manifest:
+    """Rewrite the graphs and the weights they share: keys and values too, where there are any.
+
+    Graphs of OpenVINO stay as they are and multiply in bfloat16, which is faster there.
+    """
     stored = read_weights(folder / WEIGHTS)
     weights: dict[str, NDArray[Any]] = {}
     graphs = {}
     for name, entry in manifest.graphs.items():
         proto = onnx.load(folder / entry.file, load_external_data=False)
-        proto, taken = quantize(proto, bound(stored, entry.weights))
+        taken = bound(stored, entry.weights)
+        if scales:
+            proto = (step_over_int8 if name == "decoder" else hand_over_int8)(proto, scales)
+        if entry.provider == "cpu":
+            proto, taken = quantize(proto, taken)
         onnx.save(proto, folder / entry.file)
         weights |= taken
-        graphs[name] = entry.model_copy(update={"weights": external(proto)})
+        changed = {"weights": external(proto), "precision": HERE[entry.provider]}
+        graphs[name] = entry.model_copy(update=changed)
     save_weights(weights, folder / WEIGHTS)
-    return graphs
+    cache_dtype = "int8" if scales else manifest.cache_dtype
+    return manifest.model_copy(update={"graphs": graphs, "cache_dtype": cache_dtype})
 
 
-def _bfloat16(manifest: Manifest) -> dict[str, GraphFile]:
+HERE = {"cpu": "float32", "openvino": "bfloat16"}
+"""In what floating point an int8 model computes what is not int8."""
+
+
+def _bfloat16(manifest: Manifest) -> Manifest:
     """Have the providers that can multiply in bfloat16 do so; the files stay as they are."""
     if not installed("openvino"):
         raise GateError("bfloat16 is measured on openvino, which is not installed here")
     if all(entry.provider != "openvino" for entry in manifest.graphs.values()):
         raise GateError(f"no graph of target {manifest.target} has bfloat16; openvino's have")
-    return {
+    graphs: Mapping[str, GraphFile] = {
         name: entry.model_copy(update={"precision": "bfloat16"})
         if entry.provider == "openvino"
         else entry
         for name, entry in manifest.graphs.items()
     }
+    return manifest.model_copy(update={"graphs": graphs})
 
 
-PRECISIONS: dict[str, Callable[[Path, Manifest], dict[str, GraphFile]]] = {
-    "int8": _int8,
-    "bfloat16": lambda folder, manifest: _bfloat16(manifest),
+PRECISIONS: dict[str, Callable[[Path, Manifest, Path], Manifest]] = {
+    "int8": lambda folder, manifest, data_dir: to_int8(folder, manifest, ranges(folder, data_dir)),
+    "bfloat16": lambda folder, manifest, data_dir: _bfloat16(manifest),
 }

@@ -39,6 +39,8 @@ def quantize(
     for node in list(graph.nodes):
         if node.op_type == "MatMul":
             graph.multiply(node)
+        elif node.op_type == "Gemm":
+            graph.multiply_and_add(node)
         elif node.op_type == "Gather":
             graph.look_up(node)
     return graph.finished()
@@ -79,8 +81,7 @@ class _Graph:
         name = self._matrix(transpose.input[0])
         if name is None:
             return
-        wide, deep = self.weights[name].shape
-        self.made[f"{name}{INT8}{TRANSPOSED}"] = (onnx.TensorProto.INT8, [deep, wide])
+        wide = len(self.weights[name])
         output, bias = node.output[0], ""
         users = self._users(output)
         if len(users) == 1 and users[0].op_type == "Add":
@@ -88,13 +89,31 @@ class _Graph:
             if self.shapes.get(other) == (wide,):
                 output, bias = users[0].output[0], other
                 self.nodes.remove(users[0])
-        inputs = [node.input[0], f"{name}{INT8}{TRANSPOSED}", f"{name}{SCALE}", "", bias]
-        product = helper.make_node(
-            "DynamicQuantizeMatMul", inputs, [output], name=node.name, domain="com.microsoft"
-        )
-        self.nodes[self.nodes.index(node)] = product
+        self.nodes[self.nodes.index(node)] = self._product(node, name, bias, output)
         if not self._users(transpose.output[0]):
             self.nodes.remove(transpose)
+
+    def multiply_and_add(self, node: onnx.NodeProto) -> None:
+        """Gemm of rows with a matrix of [channels out, channels in] → one node."""
+        given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        plain = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+        if plain | given != plain | {"transB": 1}:
+            return
+        name = self._matrix(node.input[1])
+        if name is not None:
+            bias = node.input[2] if len(node.input) > 2 else ""
+            self.nodes[self.nodes.index(node)] = self._product(node, name, bias, node.output[0])
+
+    def _product(self, node: onnx.NodeProto, name: str, bias: str, output: str) -> onnx.NodeProto:
+        """What takes the place of a product with the matrix `name`, and of the bias added to it."""
+        self.made[f"{name}{INT8}{TRANSPOSED}"] = (
+            onnx.TensorProto.INT8,
+            list(self.weights[name].shape[::-1]),
+        )
+        inputs = [node.input[0], f"{name}{INT8}{TRANSPOSED}", f"{name}{SCALE}", "", bias]
+        return helper.make_node(
+            "DynamicQuantizeMatMul", inputs, [output], name=node.name, domain="com.microsoft"
+        )
 
     def look_up(self, node: onnx.NodeProto) -> None:
         """Gather of float rows → of int8 rows and their scales."""

@@ -8,12 +8,17 @@ BLOCK = 256
 """Tokens of which only the best is looked at first."""
 
 
-def log_sum_exp(logits: Float32[ndarray, "rows vocab"]) -> Float32[ndarray, " rows"]:
-    """What to subtract from the logits of a row to have log-probabilities."""
+def log_sum_exp(
+    logits: Float32[ndarray, "rows vocab"], *, tops: Float32[ndarray, " rows"] | None = None
+) -> Float32[ndarray, " rows"]:
+    """What to subtract from the logits of a row to have log-probabilities.
+
+    `tops` are the largest logits, where they are known.
+    """
     out = np.empty(len(logits), np.float32)
     # One row at a time stays in the cache of a core: half the time of all rows at once.
     row = np.empty(logits.shape[1], np.float32)
-    for index, top in enumerate(logits.max(axis=1)):
+    for index, top in enumerate(logits.max(axis=1) if tops is None else tops):
         np.subtract(logits[index], top, out=row)
         out[index] = top + np.log(np.exp(row, out=row).sum())
     return out

@@ -40,6 +40,15 @@ class Hypothesis:
         return self.log_probability / math.pow(length, length_penalty)
 
 
+def considered(width: int) -> int:
+    """How many tokens of each hypothesis a search looks at.
+
+    At most `width` of the best 2 * width of all can be ends, so that `width` open ones remain; a
+    greedy search is over with its first end.
+    """
+    return 1 if width == 1 else 2 * width
+
+
 @dataclass
 class _Live:
     """The open hypotheses of one item, best first, and those that have ended."""
@@ -54,12 +63,11 @@ class _Live:
     def advance(self, candidates: NDArray[np.int64], added: Logits, end: int) -> list[int]:
         """Extend by one token; returns the parent of each new open hypothesis.
 
-        `candidates` are at least the best `2 * width` tokens of each open hypothesis, `added` their
-        log-probabilities.
+        `candidates` are the best `considered(width)` tokens of each open hypothesis, best first,
+        `added` their log-probabilities. A greedy search that has ended keeps its tokens.
         """
         width = len(self.scores)
         totals = np.array(self.scores)[:, None] + added
-        # At most `width` of the best 2 * width can be ends, so `width` open ones remain.
         order = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
         parents: list[int] = []
         tokens: list[list[int]] = []
@@ -74,8 +82,9 @@ class _Live:
                 parents.append(parent)
                 tokens.append([*self.tokens[parent], token])
                 scores.append(score)
-        self.tokens, self.scores = tokens, scores
-        return parents
+        if parents:
+            self.tokens, self.scores = tokens, scores
+        return parents or [0]
 
     def done(self) -> bool:
         """No open hypothesis can still beat the ended ones, or the budget is used up."""
@@ -147,8 +156,8 @@ def decode(
         logits = step(tokens, position)
         if rule:
             rule(logits, [generated for item in live for generated in item.tokens])
-        candidates, values = best(logits, 2 * beam_size)
-        values = values - log_sum_exp(logits)[:, None]
+        candidates, values = best(logits, considered(beam_size))
+        values = values - log_sum_exp(logits, tops=values[:, 0])[:, None]
         parents: list[list[int]] = []
         for slot, item in enumerate(live):
             rows = slice(slot * beam_size, (slot + 1) * beam_size)

@@ -106,7 +106,7 @@ class Whisper(nn.Module):
         x = self.encoder_norm(x)
         return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[operator,union-attr]
 
-    def project(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len vocab"]:
+    def project(self, x: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions vocab"]:
         return functional.linear(self.decoder_norm(x), self.embedding.weight)
 
     def forward(
@@ -137,7 +137,7 @@ class Whisper(nn.Module):
             )
             kept.append(same)
             presents.append(present)
-        return self.project(x)[:, 0], kept, presents
+        return self.project(x[:, 0]), kept, presents
 
 
 def build(config: Config) -> Whisper:

@@ -1,0 +1,69 @@
+"""served model and sample requests → how large keys and values become, channel by channel."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract import Tensor
+from service.schema import RequestModel
+from service.session import Arrays, Runner
+from service.tasks import Task
+
+MARGIN = 1.1
+"""What is larger than any sample by more than this is cut off."""
+INT8_MAX = 127
+
+
+class _Watched:
+    """A runner that notes the largest key and value of every channel that pass through it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.largest: dict[str, NDArray[np.float32]] = {}
+
+    def _note(self, name: str, array: NDArray[Any]) -> None:
+        seen = np.abs(array).max(axis=(0, 2))
+        self.largest[name] = np.maximum(self.largest.get(name, seen), seen)
+
+    def tensors(self, graph: str) -> dict[str, Tensor]:
+        return self.runner.tensors(graph)
+
+    def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        outputs = self.runner.run(graph, inputs)
+        for name, array in outputs.items():
+            if name.startswith("cross_"):
+                self._note(name, array)
+        return outputs
+
+    def bind(self, graph: str, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        run = self.runner.bind(graph, inputs, outputs)
+        presents = {name: array for name, array in outputs.items() if name.startswith("present_")}
+
+        def noted() -> None:
+            run()
+            position = int(inputs["past_lengths"][0])
+            for name, array in presents.items():
+                here = array[:, :, position : position + 1]
+                self._note(name.replace("present", "past", 1), here)
+
+        return noted
+
+
+def calibrate(
+    task: Task, model: Runner, assets: Any, requests: Sequence[RequestModel], *, batch_size: int = 8
+) -> dict[str, NDArray[np.float32]]:
+    """Answer the requests and return a scale for int8 (heads, head_dim) of every key and value.
+
+    Empty for a task that hands none from graph to graph.
+    """
+    watched = _Watched(model)
+    items = [item for request in requests for item in task.preprocess(request, assets)]
+    for start in range(0, len(items), batch_size):
+        task.forward(watched, assets, items[start : start + batch_size])
+    tiny = np.finfo(np.float32).tiny
+    return {
+        name: (MARGIN * np.maximum(largest, tiny) / INT8_MAX).astype(np.float32)
+        for name, largest in watched.largest.items()
+    }
