@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -25,15 +24,12 @@ from export import trace as tracing
 from export.model import export_model
 from export.parity import ParityError, check
 from export.publish import split_weights
-from export.source import Trained, from_run
+from export.source import Trained
 from export.targets import Mapped
 from export.trace import TraceError, trace
 from models import checkpoint
 from models.attention import attend
-from models.catalogue import architecture
-from models.checkpoint import BadCheckpoint
 from models.graph import Attentions, Graph
-from models.recipe import Recipe
 from service import manifest as manifests
 from service import store
 from service.contract import Graph as Contract
@@ -163,84 +159,9 @@ def test_a_graph_without_attention_is_refused(tmp_path: Path) -> None:
         checked(graph_of(heads), tmp_path)
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a translation model; tests that change it work on a copy."""
-    folder = tmp_path_factory.mktemp("runs") / "translation"
-    (folder / "assets").mkdir(parents=True)
-    shutil.copy(tiny_trained.assets[0], folder / "assets")
-    recipe = Recipe(preset="testing", dataset="reversal", steps=1, learning_rate=1e-3)
-    checkpoint.save(folder, tiny_trained.architecture, recipe, tiny_trained.model, [], step=1)
-    (folder / "metrics.csv").write_text("step,dev_loss,dev_accuracy\n1,2.0,0.5\n")
-    return folder
-
-
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(finished, tmp_path / "run")
-
-
-def change(run: Path, **fields: Any) -> None:
-    state = torch.load(run / checkpoint.NAME, weights_only=True)
-    torch.save({**state, **fields}, run / checkpoint.NAME)
-
-
-def cut_off(run: Path) -> None:
-    file = run / checkpoint.NAME
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def other_weights(run: Path) -> None:
-    of = architecture("vit")
-    change(run, model=of.build(of.presets["testing"]).state_dict())
-
-
-def other_sizes(run: Path) -> None:
-    state = torch.load(run / checkpoint.NAME, weights_only=True)
-    change(run, config=state["config"] | {"hidden": 96})
-
-
-BAD_CHECKPOINTS = {
-    "cut off": (cut_off, "is damaged or cut off: copy it again"),
-    "empty": (lambda run: (run / checkpoint.NAME).write_bytes(b""), "is damaged or cut off"),
-    "missing": (lambda run: (run / checkpoint.NAME).unlink(), "is not there: train first"),
-    "weights alone": (
-        lambda run: torch.save({"model": {}}, run / checkpoint.NAME),
-        "lacks architecture, config, recipe, step, optimizers: only what",
-    ),
-    "no dictionary": (lambda run: torch.save(torch.ones(2), run / checkpoint.NAME), "cut off"),
-    "unknown architecture": (
-        lambda run: change(run, architecture="rnn"),
-        "is of architecture 'rnn', not one of keyword_transformer, transformer",
-    ),
-    "other architecture": (
-        lambda run: change(run, architecture="vit"),
-        "does not have the sizes of a vit",
-    ),
-    "other weights": (other_weights, "does not hold a Transformer of these sizes"),
-    "other sizes": (other_sizes, "has shape (64, 32), not (96, 32)"),
-    "no metrics": (
-        lambda run: (run / "metrics.csv").write_text("step,dev_loss,dev_accuracy\n"),
-        "is empty: train until the first evaluation",
-    ),
-}
-
-
-@pytest.mark.parametrize(("damage", "why"), BAD_CHECKPOINTS.values(), ids=BAD_CHECKPOINTS)
-def test_a_checkpoint_that_cannot_be_used_says_why(
-    damage: Callable[[Path], object], why: str, run: Path
-) -> None:
-    damage(run)
-    with pytest.raises(BadCheckpoint) as caught:
-        from_run(run)
-    assert why in str(caught.value)
-    assert str(run) in str(caught.value)
-
-
-def test_of_many_tensors_that_differ_a_few_are_named(run: Path) -> None:
-    other_weights(run)
-    with pytest.raises(BadCheckpoint, match=r"sizes: (\S+ [^;]+; ){2}\S+ [^;]+ and \d+ more$"):
-        from_run(run)
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 def exported(run: Path, out: Path, *more: str) -> str:
@@ -252,7 +173,7 @@ def exported(run: Path, out: Path, *more: str) -> str:
 
 
 def test_the_command_says_why_exits_with_1_and_leaves_nothing(run: Path, tmp_path: Path) -> None:
-    cut_off(run)
+    (run / checkpoint.NAME).write_bytes(b"")
     said = exported(run, tmp_path / "out")
     assert said.startswith("not published: ")
     assert "is damaged or cut off" in said
