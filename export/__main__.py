@@ -1,20 +1,26 @@
 """`python -m export NAME`: trained run → model folder in the store, and a table of the checks."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from export.gate import GateError
 from export.model import export_model
-from export.parity import ParityError
 from export.precision import PRECISIONS, change_precision
+from export.publish import replacing
+from export.refusal import Refusal
 from export.source import from_package, from_run
 from export.targets import TARGETS
+from models.checkpoint import BadCheckpoint
 from service import store
 from service.manifest import Manifest
+from service.setup import FetchError
 
 app = typer.Typer(add_completion=False)
 
@@ -29,6 +35,19 @@ def report(manifest: Manifest) -> Table:
             largest += f"; in float16 {share:.2g} of the largest value, run on {ran_on}"
         table.add_row(name, ops, str(parity.cases), largest)
     return table
+
+
+@contextmanager
+def refused(console: Console, outcome: str) -> Iterator[None]:
+    """Say why something was not done, and exit with 1."""
+    try:
+        yield
+    except (Refusal, BadCheckpoint, FetchError, OSError) as error:
+        why = str(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why += ": free some, or choose another disk with --out and BENTOML_HOME"
+        console.print(f"[red]{outcome}[/red]: {escape(why)}", soft_wrap=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -51,21 +70,21 @@ def main(
         raise typer.BadParameter("graphs of target cuda are in float16: leave --precision out")
     if precision not in ("float32", *PRECISIONS):
         raise typer.BadParameter(f"{precision!r} is not one of float32, {', '.join(PRECISIONS)}")
-    trained = from_package(whisper) if whisper else from_run(run_dir or Path("runs") / name)
     console = Console()
-    try:
-        manifest = export_model(trained, name=name, target=target, folder=out / name)
-        if precision != "float32":
-            manifest = change_precision(out / name, precision=precision, data_dir=data_dir)
-    except (ParityError, GateError) as error:
-        console.print(f"[red]not published[/red]: {error}")
-        raise typer.Exit(1) from error
+    with refused(console, "not published"):
+        trained = from_package(whisper) if whisper else from_run(run_dir or Path("runs") / name)
+        with replacing(out / name) as folder:
+            manifest = export_model(trained, name=name, target=target, folder=folder)
+            if precision != "float32":
+                manifest = change_precision(folder, precision=precision, data_dir=data_dir)
     console.print(report(manifest))
     for group, quality in manifest.quality.items():
         console.print(f"{group}: {quality.reached} in {precision}, {quality.reference} before")
     console.print(f"published {out / name}, version {manifest.version}")
     if install:
-        console.print(f"in the store as {store.install(out / name)}")
+        with refused(console, "not in the store"):
+            console.print(f"in the store as {store.install(out / name)}")
 
 
-app()
+if __name__ == "__main__":
+    app()

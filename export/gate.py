@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from export.refusal import Refusal
 from models import evaluate
 from service.manifest import Quality
 from service.settings import Settings
@@ -14,7 +15,7 @@ SPLITS = {"automatic-speech-recognition": "test"}
 """What is measured where a data set has no dev split."""
 
 
-class GateError(Exception):
+class GateError(Refusal):
     """The changed model is worse than it may be."""
 
 
@@ -31,7 +32,8 @@ def compare(name: str, data_dir: Path, *, reference: Path, candidate: Path) -> d
         if not lost <= LARGEST_LOSS:
             raise GateError(
                 f"{name}, {group}: {evaluate.MEASURES[name].metric} {quality.reached:.2f} instead "
-                f"of {quality.reference:.2f}; {LARGEST_LOSS} points may be lost"
+                f"of {quality.reference:.2f}; {LARGEST_LOSS} points may be lost, so "
+                "serve it in the precision before"
             )
     return found
 

@@ -65,7 +65,10 @@ class Lowering:
             enable_gqa: bool = False,
         ) -> Value:
             if dropout_p or enable_gqa:
-                raise ValueError("attention with dropout or shared heads has no lowering")
+                raise ValueError(
+                    "attention with dropout or shared heads has no lowering: have the module drop "
+                    "nothing in evaluation mode, and repeat the heads before they attend"
+                )
             return self.attend(query, key, value, mask=attn_mask, causal=is_causal, scale=scale)
 
         return {

@@ -37,7 +37,7 @@ def round_to_float16(model: nn.Module) -> nn.Module:
 
 
 def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> Manifest:
-    """Export every graph of a trained model into `folder`; raises `ParityError`."""
+    """Export every graph of a trained model into `folder`; raises a `Refusal`."""
     of, model = trained.architecture, round_to_float16(trained.model)
     config: Any = model.config
     attentions = of.attentions(config)

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import torch
 
+from export.refusal import Refusal
 from export.targets import Mapped
 from models.graph import Attentions, Graph
-from service.contract import described
+from service.contract import described, violations
 from service.manifest import GraphParity
 from service.providers import installed
 from service.session import Arrays, session_on
 
 
-class ParityError(Exception):
+class ParityError(Refusal):
     """The exported graph is not the trained model."""
 
 
@@ -44,9 +46,24 @@ def check(
     if counts != expected:
         raise ParityError(
             f"{graph.name}: attention ops {dict(counts) or 'none'}, the architecture states "
-            f"{dict(expected)}"
+            f"{dict(expected)}: have every attention call models/attention.py, and state as many"
         )
-    session = session_on(mapped.provider, file, weights, threads=1, precision=mapped.precision)
+    try:
+        session = session_on(mapped.provider, file, weights, threads=1, precision=mapped.precision)
+    except Exception as error:  # ONNX Runtime has no common base for its errors
+        raise ParityError(
+            f"{graph.name}: ONNX Runtime {ort.__version__} does not open the graph on "
+            f"{mapped.provider}; if it lacks an operator, its dtype or the opset, export to "
+            f"another target, or change the module: {error}"
+        ) from error
+    faults = violations(
+        graph.contract,
+        session.get_inputs(),
+        session.get_outputs(),
+        cache_dtype="float16" if mapped.precision == "float16" else "float32",
+    )
+    if faults:
+        raise ParityError(f"{graph.name}: not what the task's contract says: {'; '.join(faults)}")
     dtypes = {node.name: described(node).dtype for node in session.get_inputs()}
     largest = 0.0
     for case in graph.cases:

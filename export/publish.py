@@ -3,7 +3,8 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from export import card
 from export.quantize import SCALE
@@ -64,16 +65,13 @@ def publish(
         raise ValueError(f"parity covers {sorted(parity.graphs)}, not {sorted(graphs)}")
     config: Any = trained.model.config
     halved = any(graph.precision == "float16" for graph in mapped.values())
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for graph_name, proto in graphs.items():
-        onnx.save(proto, folder / f"{graph_name}.onnx")
-    save_weights(weights, folder / WEIGHTS)
-    for asset in trained.assets:
-        shutil.copy(asset, folder)
-    return seal(
-        folder,
-        Manifest(
+    with replacing(folder) as partial:
+        for graph_name, proto in graphs.items():
+            onnx.save(proto, partial / f"{graph_name}.onnx")
+        save_weights(weights, partial / WEIGHTS)
+        for asset in trained.assets:
+            shutil.copy(asset, partial)
+        manifest = Manifest(
             name=name,
             architecture=trained.architecture.name,
             config=asdict(config),
@@ -95,8 +93,22 @@ def publish(
             revision=_revision(),
             cache_dtype="float16" if halved else "float32",
             package=trained.package,
-        ),
-    )
+        )
+        return seal(partial, manifest)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder, which takes the place of `folder` if all goes well, and is gone if not."""
+    partial = folder.parent / f".{folder.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def external(proto: onnx.ModelProto) -> list[str]:
@@ -110,16 +122,14 @@ def external(proto: onnx.ModelProto) -> list[str]:
 
 def save_weights(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Write the weights file; float32 is stored as float16, but for the scales of int8."""
-    save_file(
-        {
-            name: array.astype(np.float16)
-            if array.dtype == np.float32 and not name.endswith(SCALE)
-            else array
-            for name, array in weights.items()
-        },
-        path,
-    )
-    path.chmod(0o644)  # the writer lets only its user read
+    tensors = {
+        name: array.astype(np.float16)
+        if array.dtype == np.float32 and not name.endswith(SCALE)
+        else array
+        for name, array in weights.items()
+    }
+    # Its own writer lets only its user read, and raises no OSError when the disk is full.
+    path.write_bytes(save(tensors))
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:

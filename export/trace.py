@@ -11,6 +11,7 @@ import torch
 from onnxscript import optimizer
 
 from export.lower import Lowering
+from export.refusal import Refusal
 from models.graph import Graph
 from service.contract import Tensor, spec_of
 
@@ -19,8 +20,12 @@ SMALL_ELEMENTS = 256
 """Constants up to this size are folded: shapes and scalars, but no weight."""
 
 
+class TraceError(Refusal):
+    """The module holds something that cannot be exported."""
+
+
 def trace(graph: Graph, lowering: Lowering) -> ir.Model:
-    """Trace a graph with its first case and lower its attention.
+    """Trace a graph with its first case and lower its attention; raises `TraceError`.
 
     Weights keep their names and layout, so that another set of weights fits the same graph:
     folding a transposed weight into a new initializer is left to the runtime.
@@ -31,20 +36,31 @@ def trace(graph: Graph, lowering: Lowering) -> ir.Model:
         # torch 2.13 warns of its own pytree calls; and the graph's wrapper is never trained.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            graph.module.eval(),
-            tuple(inputs.values()),
-            dynamo=True,
-            verbose=False,
-            optimize=False,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(graph.outputs),
-            dynamic_shapes=_dynamic_shapes(graph, specs),
-            custom_translation_table=lowering.table,
-        )
+        try:
+            program = torch.onnx.export(
+                graph.module.eval(),
+                tuple(inputs.values()),
+                dynamo=True,
+                verbose=False,
+                optimize=False,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=list(graph.outputs),
+                dynamic_shapes=_dynamic_shapes(graph, specs),
+                custom_translation_table=lowering.table,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise TraceError(
+                f"{graph.name} cannot be exported, so change its module: {_root(error)}"
+            ) from error
     assert program is not None
     model = program.model
+    if model.opset_imports[""] != OPSET:
+        # The exporter keeps the opset that it began with where it cannot convert.
+        raise TraceError(
+            f"{graph.name} cannot be converted from opset {model.opset_imports['']} to {OPSET}: "
+            "put OPSET in export/trace.py to one that onnx knows"
+        )
     optimizer.optimize_ir(
         model,
         input_size_limit=SMALL_ELEMENTS,
@@ -57,6 +73,13 @@ def trace(graph: Graph, lowering: Lowering) -> ir.Model:
         side = {**graph.contract.inputs, **graph.contract.outputs}
         _name_axes(value, spec_of(str(value.name), side))
     return model
+
+
+def _root(error: BaseException) -> str:
+    """The first line of what the exporter's own errors are wrapped around."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).partition("\n")[0]
 
 
 def _dynamic_shapes(graph: Graph, specs: Mapping[str, Tensor | None]) -> tuple[Any, ...]:
@@ -77,8 +100,8 @@ def _dynamic_shapes(graph: Graph, specs: Mapping[str, Tensor | None]) -> tuple[A
 
 
 def _name_axes(value: ir.Value, spec: Tensor | None) -> None:
-    if spec is None or value.shape is None:
-        return
+    if spec is None or value.shape is None or len(value.shape) != len(spec.axes):
+        return  # that it is not what the contract says is found where graphs are checked
     value.shape = ir.Shape(
         [
             name if isinstance(name, str) else size

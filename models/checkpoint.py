@@ -1,5 +1,6 @@
 """model, optimizers, step → `checkpoint.pt` of a run folder, and back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.catalogue import Architecture, architecture
+from models.catalogue import Architecture, architecture, architecture_names
 from models.recipe import Recipe
 
 NAME = "checkpoint.pt"
+FIELDS = ("architecture", "config", "recipe", "step", "model", "optimizers")
+NAMED = 3
+"""Tensors that an error names; a wrong checkpoint differs in hundreds."""
+
+
+class BadCheckpoint(ValueError):
+    """A checkpoint that cannot be used; the message says why and what to do."""
 
 
 def save(
@@ -38,14 +46,51 @@ def save(
 
 
 def read(run_dir: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(run_dir / NAME, map_location="cpu", weights_only=True)
+    """The checkpoint of a run folder; raises `BadCheckpoint`."""
+    path = run_dir / NAME
+    if not path.exists():
+        raise BadCheckpoint(f"{path} is not there: train first, or name the run's folder")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        missing = [field for field in FIELDS if field not in state]
+    except Exception as error:  # what a damaged archive raises depends on where the damage is
+        why = str(error).partition("\n")[0]
+        raise BadCheckpoint(
+            f"{path} is damaged or cut off: copy it again, or train again: {why}"
+        ) from error
+    if missing:
+        raise BadCheckpoint(
+            f"{path} lacks {', '.join(missing)}: only what `python -m models train` writes is read"
+        )
     return state
+
+
+def fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], *, source: Path) -> None:
+    """Fill a model with the tensors of a file; raises `BadCheckpoint` unless they are its own."""
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    faults = [
+        *(f"{name} is missing" for name in own.keys() - given.keys()),
+        *(f"{name} has no place in it" for name in given.keys() - own.keys()),
+        *(
+            f"{name} has shape {given[name]}, not {own[name]}"
+            for name in own.keys() & given.keys()
+            if own[name] != given[name]
+        ),
+    ]
+    if faults:
+        more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+        raise BadCheckpoint(
+            f"{source} does not hold a {type(model).__name__} of these sizes: "
+            f"{'; '.join(sorted(faults)[:NAMED])}{more}"
+        )
+    model.load_state_dict(tensors)
 
 
 def restore(run_dir: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
     """Fill model and optimizers from a run folder; returns the steps it has done."""
     state = read(run_dir)
-    model.load_state_dict(state["model"])
+    fit(model, state["model"], source=run_dir / NAME)
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     return int(state["step"])
@@ -53,8 +98,16 @@ def restore(run_dir: Path, model: nn.Module, optimizers: list[torch.optim.Optimi
 
 def load_model(run_dir: Path) -> tuple[Architecture, nn.Module]:
     """The architecture and the trained model of a run folder, in evaluation mode."""
-    state = read(run_dir)
+    state, path = read(run_dir), run_dir / NAME
+    if state["architecture"] not in architecture_names():
+        raise BadCheckpoint(
+            f"{path} is of architecture {state['architecture']!r}, not one of "
+            f"{', '.join(architecture_names())}"
+        )
     of = architecture(state["architecture"])
-    model = of.build(of.config(**state["config"]))
-    model.load_state_dict(state["model"])
+    try:
+        model = of.build(of.config(**state["config"]))
+    except TypeError as error:
+        raise BadCheckpoint(f"{path} does not have the sizes of a {of.name}: {error}") from error
+    fit(model, state["model"], source=path)
     return of, model.eval()

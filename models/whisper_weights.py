@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.architectures.whisper import Config, Whisper
+from models.checkpoint import fit
 from service import whisper_weights as package
 
 CHECKPOINT = "model.safetensors"
@@ -95,8 +96,5 @@ def load(source: Path | str, *, sha256: str | None = None) -> tuple[Config, Whis
     sizes, arrays = _read(folder, sha256)
     config = Config(**sizes)
     model = Whisper(config)
-    try:
-        model.load_state_dict({name: array.float() for name, array in arrays.items()})
-    except RuntimeError as misfit:
-        raise ValueError(f"{folder} does not hold a Whisper model: {misfit}") from misfit
+    fit(model, {name: array.float() for name, array in arrays.items()}, source=folder)
     return config, model.eval()

@@ -13,6 +13,8 @@ from service.manifest import WEIGHTS, Manifest
 from service.session import Model, bound, open_session, read_weights
 from service.tasks import Task
 
+REMEDY = "put it in the store again with make models or python -m export"
+
 
 class BrokenModel(Exception):
     """A model folder that cannot be served; the message names the model and what is wrong."""
@@ -63,10 +65,12 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
     try:
         manifest = manifests.read(folder)
     except (OSError, ValueError) as error:
-        raise BrokenModel(f"{task.name}: unreadable manifest in {folder}: {error}") from error
+        raise BrokenModel(
+            f"{task.name}: unreadable manifest in {folder}, so {REMEDY}: {error}"
+        ) from error
     faults = manifests.damaged(folder, manifest)
     if faults:
-        raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}")
+        raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}; {REMEDY}")
     weights = read_weights(folder / WEIGHTS)
     sessions = {}
     for graph, entry in manifest.graphs.items():

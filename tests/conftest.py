@@ -76,3 +76,20 @@ def tiny_translation(tiny_trained: Any, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("published") / "translation"
     export_model(tiny_trained, name="translation", target="cpu", folder=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder that training leaves of that model; tests that change it work on a copy."""
+    import shutil
+
+    from models import checkpoint
+    from models.recipe import Recipe
+
+    folder = tmp_path_factory.mktemp("runs") / "translation"
+    (folder / "assets").mkdir(parents=True)
+    shutil.copy(tiny_trained.assets[0], folder / "assets")
+    recipe = Recipe(preset="testing", dataset="reversal", steps=1, learning_rate=1e-3)
+    checkpoint.save(folder, tiny_trained.architecture, recipe, tiny_trained.model, [], step=1)
+    (folder / "metrics.csv").write_text("step,dev_loss,dev_accuracy\n1,2.0,0.5\n")
+    return folder

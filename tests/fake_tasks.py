@@ -12,7 +12,10 @@ from pydantic import BaseModel, Field
 from service.pb.compile import descriptor
 from service.pb.proto import PACKAGE, SERVICE, proto
 from service.schema import RequestModel, ResponseModel
+from service.settings import Settings
 from service.tasks import Task
+
+LIMIT_BYTES = 2_048
 
 
 class ShoutRequest(RequestModel):
@@ -114,3 +117,12 @@ class FakeEngine:
             raise self.problem
         self.answered += 1
         return ANSWERS[task](request)  # type: ignore[operator]
+
+
+class HttpEngine(FakeEngine):
+    """What the HTTP door asks of an engine beyond the gRPC door."""
+
+    settings = Settings(max_body_bytes=LIMIT_BYTES)
+
+    def status(self) -> dict[str, str]:
+        return {"shout": "ready", "weigh-thing": "weigh-thing:1: weights are missing"}

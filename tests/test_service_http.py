@@ -6,31 +6,19 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_tasks import TASKS, FakeEngine, ShoutRequest, WeighRequest
+from fake_tasks import LIMIT_BYTES, FakeEngine, HttpEngine, ShoutRequest, WeighRequest
 from starlette.testclient import TestClient
 
 from service.errors import Overloaded, Problem
 from service.http import application
-from service.settings import Settings
-from service.tasks import tasks
 
-LIMIT_BYTES = 2_048
 JSON = {"content-type": "application/json"}
 THING = {"thing": ("a.bin", b"12345", "application/octet-stream")}
 
 
-class Engine(FakeEngine):
-    """What the HTTP door asks of an engine beyond the gRPC door."""
-
-    settings = Settings(max_body_bytes=LIMIT_BYTES)
-
-    def status(self) -> dict[str, str]:
-        return {"shout": "ready", "weigh-thing": "weigh-thing:1: weights are missing"}
-
-
 @pytest.fixture
 def engine() -> FakeEngine:
-    return Engine()
+    return HttpEngine()
 
 
 @pytest.fixture
@@ -291,80 +279,3 @@ def test_the_metrics_count_requests_by_task_door_and_outcome(
     client.post("/shout", json={"text": "a"})
     after = count("ok"), count("invalid_argument"), count("resource_exhausted")
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 1]
-
-
-def test_the_page_shows_the_document_from_this_host_only(client: TestClient) -> None:
-    page = client.get("/docs")
-    assert page.headers["content-type"].startswith("text/html")
-    assert "/openapi.json" in page.text
-    assert "http" not in page.text.replace("http-equiv", "")
-    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
-
-
-def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    path = schema["$ref"].removeprefix("#/").split("/")
-    for key in path:
-        document = document[key]
-    return document
-
-
-def real_document() -> dict[str, Any]:
-    engine = Engine()
-    engine.tasks = {task.name: task for task in tasks()}
-    document: dict[str, Any] = TestClient(application(engine)).get("/openapi.json").json()  # type: ignore[arg-type]
-    return document
-
-
-def test_the_document_has_every_route_with_its_fields_and_refusals() -> None:
-    document = real_document()
-    assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {f"/{task.name}" for task in tasks()}
-    for task in tasks():
-        operation = document["paths"][f"/{task.name}"]["post"]
-        assert operation["operationId"] == task.rpc
-        content = operation["requestBody"]["content"]
-        schema = next(iter(content.values()))["schema"]
-        assert set(resolved(document, schema)["properties"]) == set(task.request.model_fields)
-        answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
-        assert set(resolved(document, answer)["properties"]) == set(task.response.model_fields)
-        assert {"400", "413", "415", "422", "429", "503", "504"} <= set(operation["responses"])
-
-
-def test_every_reference_of_the_document_leads_somewhere() -> None:
-    document = real_document()
-
-    def walk(node: Any) -> Iterator[dict[str, Any]]:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                yield node
-            for value in node.values():
-                yield from walk(value)
-        elif isinstance(node, list):
-            for value in node:
-                yield from walk(value)
-
-    references = list(walk(document))
-    assert references
-    for reference in references:
-        assert resolved(document, reference)
-
-
-def test_the_example_of_the_document_is_a_valid_request() -> None:
-    document, by_name = real_document(), {task.name: task for task in tasks()}
-    for name, task in by_name.items():
-        for content in document["paths"][f"/{name}"]["post"]["requestBody"]["content"].values():
-            if "example" in content:
-                assert task.request.model_validate(content["example"]) == task.example()
-
-
-def test_the_fields_beside_the_bytes_are_parameters_of_the_document() -> None:
-    for task in tasks():
-        operation = real_document()["paths"][f"/{task.name}"]["post"]
-        fields = {name: field.annotation for name, field in task.request.model_fields.items()}
-        if bytes in fields.values():
-            beside = {name for name, kind in fields.items() if kind is not bytes}
-            assert {parameter["name"] for parameter in operation["parameters"]} == beside
-
-
-def test_every_task_of_the_fake_engine_has_a_route(client: TestClient) -> None:
-    assert set(client.get("/openapi.json").json()["paths"]) == {f"/{task.name}" for task in TASKS}

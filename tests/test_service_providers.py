@@ -11,8 +11,9 @@ import onnxruntime as ort
 import pytest
 
 from service import providers
+from service import session as session_file
 from service.providers import Precision, installed
-from service.session import open_session
+from service.session import open_session, session_on
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.standard_normal((64, 64)).astype(np.float32)
@@ -70,6 +71,50 @@ def test_openvino_is_told_the_precision_and_the_threads(
     monkeypatch.setattr(providers, "openvino_devices", lambda: ["a device"])
     providers.use(Options(), "openvino", precision=precision, threads=3)  # type: ignore[arg-type]
     assert told == {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": "3"}
+
+
+def broken(*_: object, **__: object) -> None:
+    raise OSError("libtbb.so.12: cannot open shared object file")
+
+
+@pytest.mark.parametrize("fails", ["openvino_devices", "use"])
+def test_a_provider_that_fails_at_load_leaves_the_graph_to_the_plain_cpu(
+    fails: str, graph: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = providers.use
+    monkeypatch.setattr(providers, "openvino_devices", lambda: ["a device"])
+    if fails == "use":
+        monkeypatch.setattr(
+            session_file,
+            "use",
+            lambda options, on, **others: (plain if on == "cpu" else broken)(options, on, **others),
+        )
+    else:
+        monkeypatch.setattr(providers, fails, broken)
+    with caplog.at_level(logging.WARNING, logger="attendant"):
+        session = open_session(graph, {"w": WEIGHT}, threads=1, provider="openvino")
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert difference(session) < 1e-4
+    assert "libtbb.so.12: cannot open shared object file; the plain CPU runs it" in caplog.text
+
+
+def test_a_provider_that_the_runtime_drops_without_a_word_is_noticed(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session_file, "installed", lambda provider: True)
+    monkeypatch.setattr(session_file, "use", lambda *_, **__: ["CPUExecutionProvider"])
+    with pytest.raises(RuntimeError, match="cuda does not start here"):
+        session_on("cuda", graph, {"w": WEIGHT}, threads=1, precision="float16")
+    session = open_session(graph, {"w": WEIGHT}, threads=1, provider="cuda")
+    assert difference(session) < 1e-4
+    assert "look at its driver and libraries; the plain CPU runs it" in caplog.text
+
+
+def test_a_graph_that_is_broken_on_every_provider_stays_an_error(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    for provider in ("cpu", "cuda"):
+        with pytest.raises(Exception, match=r"model\.onnx failed"):
+            open_session(tmp_path / "model.onnx", {}, threads=1, provider=provider)
 
 
 def test_without_the_package_the_plain_cpu_runs_and_says_so(

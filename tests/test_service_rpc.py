@@ -2,16 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
-from fake_tasks import TASKS, FakeEngine, ShoutRequest, fake_service
-from google.protobuf.message import Message
+from fake_door import HELLO, LIMIT_BYTES, METHODS, NAME, Door, request, with_door
+from fake_tasks import TASKS, ShoutRequest, fake_service
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service import errors
@@ -20,58 +17,8 @@ from service.pb.convert import to_message
 from service.rpc import RpcServer
 
 Code = grpc.StatusCode
-METHODS = fake_service().methods_by_name
-NAME = fake_service().full_name
-LIMIT_BYTES = 4_096
 UNKNOWN_FIELD = b"\xa0\x06\x01"
 """Field 100, a varint."""
-
-
-class Door:
-    """A running server with its engine, and a client's view of it."""
-
-    def __init__(self, server: RpcServer, engine: FakeEngine, channel: grpc.aio.Channel) -> None:
-        self.server, self.engine, self.channel = server, engine, channel
-        self.health = health_pb2_grpc.HealthStub(channel)
-
-    async def call(self, rpc: str, message: Message | bytes, **options: Any) -> Any:
-        raw = message if isinstance(message, bytes) else message.SerializeToString()
-        reply = GetMessageClass(METHODS[rpc].output_type)
-        method = self.channel.unary_unary(f"/{NAME}/{rpc}", response_deserializer=reply.FromString)
-        return await method(raw, **options)
-
-    async def refusal(self, rpc: str, message: Message | bytes, **options: Any) -> tuple[Any, str]:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.call(rpc, message, **options)
-        return caught.value.code(), caught.value.details() or ""
-
-    async def status(self, service: str = "") -> int:
-        return (await self.health.Check(health_pb2.HealthCheckRequest(service=service))).status
-
-
-@asynccontextmanager
-async def opened() -> AsyncIterator[Door]:
-    engine = FakeEngine()
-    server = RpcServer(engine, "127.0.0.1:0", LIMIT_BYTES, service=fake_service())
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield Door(server, engine, channel)
-    await server.stop(grace_s=0)
-
-
-def with_door(scenario: Callable[[Door], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with asyncio.timeout(20), opened() as door:
-            await scenario(door)
-
-    asyncio.run(run())
-
-
-def request(rpc: str, **fields: Any) -> Message:
-    return GetMessageClass(METHODS[rpc].input_type)(**fields)
-
-
-HELLO = request("Shout", text=["hello"])
 
 
 def test_the_door_answers_what_the_engine_answers() -> None:
@@ -183,97 +130,11 @@ def test_a_message_over_the_limit_is_refused_and_the_next_is_served() -> None:
     with_door(scenario)
 
 
-def test_a_stop_lets_calls_in_flight_finish_and_refuses_new_ones() -> None:
-    async def scenario(door: Door) -> None:
-        door.engine.delay_s = 0.5
-        calls = [asyncio.create_task(door.call("Shout", HELLO)) for _ in range(4)]
-        while len(door.engine.asked) < 4:
-            await asyncio.sleep(0.01)
-        watch = door.health.Watch(health_pb2.HealthCheckRequest())
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        began = asyncio.get_running_loop().time()
-        stopping = asyncio.create_task(door.server.stop(grace_s=15))
-        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        code, _ = await door.refusal("Shout", HELLO)
-        assert code == Code.UNAVAILABLE
-        await stopping
-        # The watcher's open stream must not hold the stop for the whole grace.
-        assert asyncio.get_running_loop().time() - began < 5
-        assert [(await call).shouts[0].text for call in calls] == ["HELLO!"] * 4
-
-    with_door(scenario)
-
-
-def test_no_answer_is_lost_when_the_stop_comes_under_load() -> None:
-    async def scenario(door: Door) -> None:
-        door.engine.delay_s = 0.02
-        refusals, answers = [], 0
-
-        async def client() -> None:
-            nonlocal answers
-            while True:
-                try:
-                    await door.call("Shout", HELLO)
-                    answers += 1
-                except grpc.aio.AioRpcError as error:
-                    refusals.append(error.code())
-                    return
-
-        clients = [asyncio.create_task(client()) for _ in range(16)]
-        await asyncio.sleep(0.2)
-        await door.server.stop(grace_s=15)
-        await asyncio.gather(*clients)
-        assert refusals == [Code.UNAVAILABLE] * 16
-        assert answers == door.engine.answered == len(door.engine.asked) > 16
-
-    with_door(scenario)
-
-
-def test_a_stop_ends_after_its_grace_though_work_goes_on() -> None:
-    async def scenario(door: Door) -> None:
-        door.engine.delay_s = 30
-        call = asyncio.create_task(door.refusal("Shout", HELLO))
-        while not door.engine.asked:
-            await asyncio.sleep(0.01)
-        await door.server.stop(grace_s=0.2)
-        code, _ = await call
-        assert code in (Code.UNAVAILABLE, Code.CANCELLED)
-
-    with_door(scenario)
-
-
-def test_health_follows_the_engine_and_the_drain_while_calls_are_still_answered() -> None:
-    async def scenario(door: Door) -> None:
-        states = health_pb2.HealthCheckResponse
-        door.engine.is_ready = False
-        assert await door.status() == states.NOT_SERVING
-        door.engine.is_ready = True
-        assert await door.status() == await door.status(NAME) == states.SERVING
-        door.server.begin_drain()
-        assert await door.status() == await door.status(NAME) == states.NOT_SERVING
-        assert (await door.call("Shout", HELLO)).shouts[0].text == "HELLO!"
-
-    with_door(scenario)
-
-
 def test_health_of_an_unknown_service_is_not_found() -> None:
     async def scenario(door: Door) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await door.status("nobody")
         assert caught.value.code() == Code.NOT_FOUND
-
-    with_door(scenario)
-
-
-def test_a_watcher_hears_of_the_drain_after_another_has_left() -> None:
-    async def scenario(door: Door) -> None:
-        watches = [door.health.Watch(health_pb2.HealthCheckRequest()) for _ in range(2)]
-        for watch in watches:
-            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        watches[0].cancel()
-        await asyncio.sleep(0.2)
-        door.server.begin_drain()
-        assert (await watches[1].read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
     with_door(scenario)
 

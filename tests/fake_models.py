@@ -1,0 +1,60 @@
+"""the fake task with a model of no graphs → an engine that runs it, for the tests of the engine."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_tasks import SHOUT, ShoutRequest, shout
+
+from service import store
+from service.engine import Engine
+from service.settings import Settings
+from service.tasks import Task
+
+SETTINGS = Settings(threads=1)
+
+
+def shouting(**changes: Any) -> Task:
+    """The fake task with a model of no graphs, so that the engine can run it."""
+
+    def preprocess(request: ShoutRequest, _: Any) -> list[dict[str, Any]]:
+        return [{"index": np.array(0)}]
+
+    task = replace(
+        SHOUT,
+        load_assets=lambda folder: None,
+        preprocess=preprocess,
+        forward=lambda model, assets, items: [{} for _ in items],
+        postprocess=lambda request, assets, items, rows: shout(request),
+        cost=lambda item: 1,
+    )
+    return replace(task, **changes)
+
+
+def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake task's folder is whatever it is asked for."""
+    right = store.open_model
+
+    class Named:
+        name = "shout:1"
+
+    def open_model(folder: Path, task: Task, *, threads: int) -> Any:
+        return (Named(), None) if task.name == "shout" else right(folder, task, threads=threads)
+
+    monkeypatch.setattr(store, "open_model", open_model)
+
+
+def with_engine(scenario: Callable[[Engine], Awaitable[Any]], *tasks: Task) -> None:
+    async def run() -> None:
+        engine = Engine(tasks, SETTINGS)
+        async with asyncio.timeout(30):
+            await scenario(engine)
+            await engine.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        no_graphs(patch)
+        asyncio.run(run())
