@@ -1,0 +1,42 @@
+"""works, and a folder each → weights in every peer's format, inputs and the reference outputs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.peers import sentences
+from loadtests.peers.peer import TRANSLATION
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is raced."""
+
+    kind: str
+    about: str
+    unit: str
+    per_batch: float | None
+    """What a row of a batch counts; none where the unit is the time of a batch."""
+    sizes: tuple[int, ...]
+    prepare: Callable[[Path, Path], None]
+    """Fills a folder; the second path is that of the data."""
+
+
+WORKS: Mapping[str, Work] = {
+    "translation-marian": Work(
+        TRANSLATION,
+        "6+6 layers, width 512, 58,101 tokens, random weights; 25 tokens in, 32 out, greedy",
+        "tokens/s",
+        sentences.NEW_TOKENS,
+        (1, 8, 32, 64),
+        sentences.prepare_marian,
+    ),
+    "translation-shipped": Work(
+        TRANSLATION,
+        "the shipped translation model, sentences of about 25 tokens in, 32 out, greedy",
+        "tokens/s",
+        sentences.NEW_TOKENS,
+        (1, 8, 32, 64),
+        sentences.prepare_shipped,
+    ),
+}
