@@ -4,6 +4,7 @@ The Transformer is an M2M100 but for where its positions start (`engines/m2m100.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.architectures.transformer import Transformer
+from models.architectures.whisper import Whisper
+from service.log_mel import FRAMES, HOP, MELS, N_FFT, RATE_HZ, WINDOW_S
+from service.tasks.automatic_speech_recognition import Assets
 
 _LAYER = {
     "self_attention_norm": "self_attn_layer_norm",
@@ -85,3 +89,89 @@ def write_transformer(model: Transformer, folder: Path, *, pad: int, end: int, s
         **special,
     }
     write(folder, tensors, {"config.json": written, "generation_config.json": special})
+
+
+def write_whisper(model: Whisper, folder: Path, assets: Assets, tokenizer: Path) -> None:
+    """The checkpoint, with what its tokenizer and its features are made from."""
+    config = model.config
+    state = model.state_dict()
+    tensors = layer_tensors(state, key_bias=False)
+    tensors["model.decoder.embed_tokens.weight"] = state["embedding.weight"]
+    for side in ("encoder", "decoder"):
+        tensors[f"model.{side}.embed_positions.weight"] = state[f"{side}_positions"]
+    for name, place in {"conv1": "stem.0", "conv2": "stem.2"}.items():
+        for kind in ("weight", "bias"):
+            tensors[f"model.encoder.{name}.{kind}"] = state[f"{place}.{kind}"]
+    special = {"bos_token_id": assets.end, "eos_token_id": assets.end, "pad_token_id": assets.end}
+    special["decoder_start_token_id"] = assets.start
+    written = {
+        "architectures": ["WhisperForConditionalGeneration"],
+        "model_type": "whisper",
+        "is_encoder_decoder": True,
+        "vocab_size": config.vocab,
+        "num_mel_bins": config.mels,
+        "max_source_positions": config.src_len,
+        "max_target_positions": config.max_len,
+        "d_model": config.width,
+        "encoder_layers": config.encoder_layers,
+        "encoder_attention_heads": config.heads,
+        "encoder_ffn_dim": config.hidden,
+        "decoder_layers": config.decoder_layers,
+        "decoder_attention_heads": config.heads,
+        "decoder_ffn_dim": config.hidden,
+        "activation_function": "gelu",
+        "scale_embedding": False,
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+        **special,
+    }
+    generation: dict[str, Any] = {
+        **special,
+        "max_length": config.max_len,
+        "is_multilingual": bool(assets.languages),
+        "no_timestamps_token_id": assets.no_timestamps,
+        "prev_sot_token_id": assets.tokenizer.token_to_id("<|startofprev|>"),
+        "suppress_tokens": assets.suppressed.tolist(),
+        "begin_suppress_tokens": assets.suppressed_first.tolist(),
+        "return_timestamps": False,
+    }
+    if assets.languages:
+        generation["lang_to_id"] = {f"<|{code}|>": id for code, id in assets.languages.items()}
+        translate = assets.tokenizer.token_to_id("<|translate|>")
+        generation["task_to_id"] = {"transcribe": assets.transcribe, "translate": translate}
+    processor = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "processor_class": "WhisperProcessor",
+        "feature_size": MELS,
+        "sampling_rate": RATE_HZ,
+        "hop_length": HOP,
+        "n_fft": N_FFT,
+        "chunk_length": WINDOW_S,
+        "n_samples": WINDOW_S * RATE_HZ,
+        "nb_max_frames": FRAMES,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": False,
+    }
+    end = "<|endoftext|>"
+    described = {
+        "tokenizer_class": "WhisperTokenizer",
+        "processor_class": "WhisperProcessor",
+        "add_prefix_space": False,
+        "bos_token": end,
+        "eos_token": end,
+        "unk_token": end,
+        "pad_token": end,
+    }
+    byte_pairs = json.loads(tokenizer.read_text())["model"]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in byte_pairs["merges"]]
+    files = {
+        "config.json": written,
+        "generation_config.json": generation,
+        "preprocessor_config.json": processor,
+        "tokenizer_config.json": described,
+        "vocab.json": byte_pairs["vocab"],
+    }
+    write(folder, tensors, files)
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    shutil.copy(tokenizer, folder)

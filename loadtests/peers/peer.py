@@ -19,7 +19,7 @@ Run = Callable[[Inputs], NDArray[Any]]
 TRANSLATION, SPEECH, IMAGE = "translation", "speech", "image"
 """Kinds of work: `source`, `source_lengths` → tokens; `samples` → texts; `pixels` → logits."""
 INPUTS, REFERENCE, JOB = "inputs.npz", "reference.npy", "job.json"
-HUGGING_FACE, ATTENDANT, MODULE, DEFAULT_ONNX = "hugging-face", "attendant", "module.pt", "default"
+HUGGING_FACE, ATTENDANT, PACKAGE = "hugging-face", "attendant", "package"
 """What preparation leaves in the folder of a work."""
 
 

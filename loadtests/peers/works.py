@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from loadtests.peers import sentences
-from loadtests.peers.peer import TRANSLATION
+from loadtests.peers import recordings, sentences
+from loadtests.peers.peer import SPEECH, TRANSLATION
 
 
 @dataclass(frozen=True)
@@ -39,4 +40,15 @@ WORKS: Mapping[str, Work] = {
         (1, 8, 32, 64),
         sentences.prepare_shipped,
     ),
+    **{
+        f"whisper-{name}": Work(
+            SPEECH,
+            f"whole transcriptions of 30 s clips by Whisper {name}: samples in, text out, greedy",
+            "ms",
+            None,
+            (1, 8),
+            partial(recordings.prepare, name),
+        )
+        for name in ("tiny.en", "base")
+    },
 }

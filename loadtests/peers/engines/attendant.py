@@ -1,12 +1,24 @@
 """Attendant: a model folder's graphs, run as the service runs them."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.peers.peer import ATTENDANT, TRANSLATION, Inputs, Job, Loaded, NotHere, Peer
+from loadtests.peers.peer import (
+    ATTENDANT,
+    PACKAGE,
+    SPEECH,
+    TRANSLATION,
+    Inputs,
+    Job,
+    Loaded,
+    NotHere,
+    Peer,
+    Run,
+)
 
 if TYPE_CHECKING:
     from service.session import Model, Runner
@@ -15,8 +27,8 @@ PACKAGES = ("onnxruntime", "onnxruntime-ep-openvino")
 PEERS = tuple(
     Peer(f"Attendant {label}", variant, kinds, "develop")
     for label, variant, kinds in (
-        ("fp32", "float32", (TRANSLATION,)),
-        ("int8", "int8", (TRANSLATION,)),
+        ("fp32", "float32", (TRANSLATION, SPEECH)),
+        ("int8", "int8", (TRANSLATION, SPEECH)),
     )
 )
 """The variant is a folder below `attendant/` of the work, or anywhere."""
@@ -64,6 +76,32 @@ def open_folder(job: Job) -> "tuple[Model, dict[str, str]]":
     return Model(job.variant, sessions), settings
 
 
+def transcriber(model: "Runner", job: Job) -> Run:
+    """Samples → texts: the service's task, features made by as many threads as it may use."""
+    from service.log_mel import RATE_HZ, log_mel
+    from service.tasks import automatic_speech_recognition as task
+
+    assets = task.load_assets(job.folder / PACKAGE)
+    request = task.Request(audio=b"-")
+    prompt = np.array(assets.prompt(request))
+    pool = ThreadPoolExecutor(job.threads)
+
+    def item(samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        end_s = np.array(len(samples) / RATE_HZ)
+        features = log_mel(samples)
+        return {"features": features, "prompt": prompt, "start_s": np.array(0.0), "end_s": end_s}
+
+    def run(inputs: Inputs) -> NDArray[Any]:
+        items = list(pool.map(item, inputs["samples"]))
+        rows = task.forward(model, assets, items)
+        pairs = zip(items, rows, strict=True)
+        return np.array([task.postprocess(request, assets, [i], [r]).text for i, r in pairs])
+
+    return run
+
+
 def load(job: Job) -> Loaded:
     model, settings = open_folder(job)
-    return Loaded(lambda inputs: greedy(model, inputs, job.facts), settings)
+    if job.kind == TRANSLATION:
+        return Loaded(lambda inputs: greedy(model, inputs, job.facts), settings)
+    return Loaded(transcriber(model, job), settings)
