@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from loadtests.peers import recordings, sentences
-from loadtests.peers.peer import SPEECH, TRANSLATION
+from loadtests.peers import images, recordings, sentences
+from loadtests.peers.peer import IMAGE, SPEECH, TRANSLATION
 
 
 @dataclass(frozen=True)
@@ -51,4 +51,20 @@ WORKS: Mapping[str, Work] = {
         )
         for name in ("tiny.en", "base")
     },
+    "image-classification-vit-tiny-224": Work(
+        IMAGE,
+        "ViT-tiny/16 at 224 x 224 pixels, random weights, 1,000 classes",
+        "images/s",
+        1.0,
+        (1, 8, 32),
+        images.prepare_tiny,
+    ),
+    "image-classification-shipped": Work(
+        IMAGE,
+        "the shipped image model, on pictures of the test split",
+        "images/s",
+        1.0,
+        (1, 8, 32),
+        images.prepare_shipped,
+    ),
 }

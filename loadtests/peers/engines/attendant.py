@@ -1,6 +1,6 @@
 """Attendant: a model folder's graphs, run as the service runs them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from loadtests.peers.peer import (
     ATTENDANT,
+    IMAGE,
     PACKAGE,
     SPEECH,
     TRANSLATION,
@@ -27,8 +28,9 @@ PACKAGES = ("onnxruntime", "onnxruntime-ep-openvino")
 PEERS = tuple(
     Peer(f"Attendant {label}", variant, kinds, "develop")
     for label, variant, kinds in (
-        ("fp32", "float32", (TRANSLATION, SPEECH)),
-        ("int8", "int8", (TRANSLATION, SPEECH)),
+        ("fp32", "float32", (TRANSLATION, SPEECH, IMAGE)),
+        ("int8", "int8", (TRANSLATION, SPEECH, IMAGE)),
+        ("openvino bf16", "bfloat16", (IMAGE,)),
     )
 )
 """The variant is a folder below `attendant/` of the work, or anywhere."""
@@ -102,6 +104,9 @@ def transcriber(model: "Runner", job: Job) -> Run:
 
 def load(job: Job) -> Loaded:
     model, settings = open_folder(job)
-    if job.kind == TRANSLATION:
-        return Loaded(lambda inputs: greedy(model, inputs, job.facts), settings)
-    return Loaded(transcriber(model, job), settings)
+    runs: dict[str, Callable[[], Run]] = {
+        TRANSLATION: lambda: lambda inputs: greedy(model, inputs, job.facts),
+        SPEECH: lambda: transcriber(model, job),
+        IMAGE: lambda: lambda inputs: model.run("model", inputs)["logits"],
+    }
+    return Loaded(runs[job.kind](), settings)
