@@ -13,7 +13,9 @@ SPEECH = ("whisper-tiny.en", "whisper-base")
 IMAGES = ("image-classification-vit-tiny-224", "image-classification-shipped")
 OPTIMUM_INTEL = ("optimum-intel bf16", "optimum-intel int8")
 OPENVINO = ("OpenVINO latency", "OpenVINO throughput")
-GENAI, FASTER, VLLM = "openvino-genai int8", "faster-whisper int8", "vLLM bf16"
+GENAI, VLLM = "openvino-genai int8", "vLLM bf16"
+FASTER, BATCHED = "faster-whisper int8", "faster-whisper int8 batched"
+WHISPER_CPP = ("whisper.cpp f16", "whisper.cpp q8_0")
 DEFAULT = ("ONNX Runtime default fp32",)
 MEAN, EACH = "geometric mean", "each size"
 
@@ -36,8 +38,8 @@ ASKED = (
     Asked(TRANSLATIONS, TUNED, ("CTranslate2 int8", *OPTIMUM_INTEL), 1.05, EACH),
     Asked(TRANSLATIONS, TUNED, ("CTranslate2 int8",), 1.5),
     Asked(TRANSLATIONS, ("Attendant fp32",), ("CTranslate2 fp32",), 1.5),
-    Asked(SPEECH, TUNED, (GENAI, FASTER, VLLM, "whisper.cpp"), 1.2, EACH, (1,)),
-    Asked(SPEECH, TUNED, (GENAI, FASTER, VLLM), 1.5, EACH, (8,)),
+    Asked(SPEECH, TUNED, (GENAI, FASTER, VLLM, *WHISPER_CPP), 1.2, EACH, (1,)),
+    Asked(SPEECH, TUNED, (GENAI, FASTER, BATCHED, VLLM), 1.5, EACH, (8,)),
     Asked(SPEECH, TUNED, (FASTER,), 4.0, EACH, (8,)),
     Asked(SPEECH, ("Attendant int8",), (FASTER,), 1.5, EACH, (1,)),
     Asked(SPEECH, ("Attendant int8",), (FASTER,), 2.0, EACH, (8,)),

@@ -4,10 +4,7 @@ An M2M100 starts behind the padding id, where sine and cosine have moved on alre
 no part of a checkpoint but made anew with each model, so how it is made is replaced.
 """
 
-from pathlib import Path
 from typing import Any
-
-from loadtests.peers.peer import HUGGING_FACE, Inputs, Job, Run, attention_mask
 
 
 def count_from_zero() -> None:
@@ -25,28 +22,3 @@ def count_from_zero() -> None:
         return table
 
     embedding.get_embedding = staticmethod(shifted)
-
-
-def checkpoint(job: Job) -> Path:
-    return job.folder / HUGGING_FACE
-
-
-def generate(model: Any, job: Job) -> Run:
-    """Anything with Hugging Face's `generate` → exactly the number of tokens asked for."""
-    import torch
-
-    wanted = job.facts["new_tokens"]
-    exactly = {"min_new_tokens": wanted, "max_new_tokens": wanted}
-
-    def run(inputs: Inputs) -> Any:
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=torch.from_numpy(inputs["source"]),
-                attention_mask=torch.from_numpy(attention_mask(inputs)),
-                num_beams=1,
-                do_sample=False,
-                **exactly,
-            )
-        return out[:, 1:].numpy()
-
-    return run

@@ -19,12 +19,8 @@ Run = Callable[[Inputs], NDArray[Any]]
 TRANSLATION, SPEECH, IMAGE = "translation", "speech", "image"
 """Kinds of work: `source`, `source_lengths` → tokens; `samples` → texts; `pixels` → logits."""
 INPUTS, REFERENCE, JOB = "inputs.npz", "reference.npy", "job.json"
-HUGGING_FACE, ATTENDANT, PACKAGE, DEFAULT_ONNX = (
-    "hugging-face",
-    "attendant",
-    "package",
-    "default.onnx",
-)
+HUGGING_FACE, ATTENDANT, PACKAGE = "hugging-face", "attendant", "package"
+DEFAULT_ONNX, GGML = "default.onnx", "ggml-{}.bin"
 """What preparation leaves in the folder of a work."""
 
 

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from export.model import round_to_float16
 from export.source import from_package
-from loadtests.peers import hugging_face, lowered
+from loadtests.peers import ggml, hugging_face, lowered
 from loadtests.peers.peer import (
     ATTENDANT,
+    GGML,
     HUGGING_FACE,
     INPUTS,
     JOB,
@@ -100,6 +101,10 @@ def prepare(name: str, folder: Path, data_dir: Path) -> None:
     hugging_face.write_whisper(model, folder / HUGGING_FACE, assets, source / "tokenizer.json")
     console.print("  Attendant's exports")
     lowered.write(trained.architecture, model, folder / ATTENDANT, targets=("cpu",))
+    console.print("  whisper.cpp's files")
+    for mixture in ggml.FILE_KINDS:
+        path = folder / GGML.format(mixture)
+        ggml.write(model, path, tokenizer=source / "tokenizer.json", mixture=mixture)
     samples, words = zip(*clips(data_dir), strict=True)
     np.savez(folder / INPUTS, allow_pickle=False, samples=np.stack(samples))
     np.save(folder / REFERENCE, np.array(words))

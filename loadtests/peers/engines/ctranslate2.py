@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.peers import m2m100
-from loadtests.peers.peer import TRANSLATION, Inputs, Job, Loaded, Peer, unpadded
+from loadtests.peers.peer import HUGGING_FACE, TRANSLATION, Inputs, Job, Loaded, Peer, unpadded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def converted(job: Job) -> "Path":
     if (folder / "model.bin").exists():
         return folder
     m2m100.count_from_zero()
-    model = M2M100ForConditionalGeneration.from_pretrained(m2m100.checkpoint(job)).eval()
+    model = M2M100ForConditionalGeneration.from_pretrained(job.folder / HUGGING_FACE).eval()
     spec = M2M100Loader().get_model_spec(model)
     # The converter expects the padding id of M2M100 and would cut off one position too many.
     embedding = model.model.encoder.embed_positions

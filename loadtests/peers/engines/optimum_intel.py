@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from loadtests.peers import m2m100
-from loadtests.peers.peer import TRANSLATION, Job, Loaded, Peer
+from loadtests.peers import generate, m2m100
+from loadtests.peers.peer import HUGGING_FACE, TRANSLATION, Job, Loaded, Peer
 
 PACKAGES = ("optimum-intel", "openvino", "nncf", "transformers", "torch")
 PEERS = (
@@ -24,8 +24,8 @@ def load(job: Job) -> Loaded:
         if job.variant == "int8":
             more["quantization_config"] = OVWeightQuantizationConfig(bits=8)
         exported = OVModelForSeq2SeqLM.from_pretrained(
-            m2m100.checkpoint(job), export=True, compile=False, load_in_8bit=False, **more
+            job.folder / HUGGING_FACE, export=True, compile=False, load_in_8bit=False, **more
         )
         exported.save_pretrained(folder)
     model = OVModelForSeq2SeqLM.from_pretrained(folder, ov_config=settings)
-    return Loaded(m2m100.generate(model, job), settings)
+    return Loaded(generate.translation(model, job), settings)

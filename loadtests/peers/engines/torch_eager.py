@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.peers import m2m100
+from loadtests.peers import generate, m2m100
 from loadtests.peers.peer import (
     HUGGING_FACE,
     IMAGE,
@@ -28,43 +27,18 @@ PEERS = tuple(
 
 
 def translator(job: Job) -> Run:
-    import torch
-    from transformers import M2M100ForConditionalGeneration
+    from transformers import M2M100ForConditionalGeneration as Model
 
     m2m100.count_from_zero()
-    dtype = getattr(torch, job.variant)
-    model = M2M100ForConditionalGeneration.from_pretrained(m2m100.checkpoint(job), dtype=dtype)
-    return m2m100.generate(model.eval(), job)
+    model = Model.from_pretrained(job.folder / HUGGING_FACE, dtype=job.variant)
+    return generate.translation(model.eval(), job)
 
 
 def transcriber(job: Job) -> Run:
-    import torch
-    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
-    from transformers import WhisperTokenizerFast as WhisperTokenizer
+    from transformers import WhisperForConditionalGeneration as Model
 
-    folder = job.folder / HUGGING_FACE
-    dtype = getattr(torch, job.variant)
-    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=dtype).eval()
-    extractor = WhisperFeatureExtractor.from_pretrained(folder)
-    tokenizer = WhisperTokenizer.from_pretrained(folder)
-    spoken = {"language": "en", "task": "transcribe"} if job.facts["multilingual"] else {}
-
-    def run(inputs: Inputs) -> NDArray[Any]:
-        rate_hz = job.facts["rate_hz"]
-        clips = list(inputs["samples"])
-        features = extractor(clips, sampling_rate=rate_hz, return_tensors="pt").input_features
-        with torch.inference_mode():
-            tokens = model.generate(
-                features.to(dtype),
-                num_beams=1,
-                do_sample=False,
-                max_new_tokens=job.facts["max_new_tokens"],
-                **spoken,
-            )
-        texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        return np.array([text.strip() for text in texts])
-
-    return run
+    model = Model.from_pretrained(job.folder / HUGGING_FACE, dtype=job.variant)
+    return generate.speech(model.eval(), job, dtype=job.variant)
 
 
 def classifier(job: Job) -> Run:
@@ -77,12 +51,14 @@ def classifier(job: Job) -> Run:
 
     def run(inputs: Inputs) -> NDArray[Any]:
         with torch.inference_mode():
-            logits: NDArray[Any] = (
-                model(torch.from_numpy(inputs["pixels"]).to(dtype)).float().numpy()
-            )
-        return logits
+            logits = model(torch.from_numpy(inputs["pixels"]).to(dtype))
+            found: NDArray[Any] = logits.float().numpy()
+        return found
 
     return run
+
+
+KINDS = {TRANSLATION: translator, SPEECH: transcriber, IMAGE: classifier}
 
 
 def load(job: Job) -> Loaded:
@@ -90,5 +66,4 @@ def load(job: Job) -> Loaded:
 
     torch.set_num_threads(job.threads)
     settings = {"dtype": job.variant, "torch.set_num_threads": str(job.threads)}
-    kinds = {TRANSLATION: translator, SPEECH: transcriber, IMAGE: classifier}
-    return Loaded(kinds[job.kind](job), settings)
+    return Loaded(KINDS[job.kind](job), settings)
