@@ -3,6 +3,7 @@ PYTHON ?= python3
 SERVE := .venv
 DEVELOP := .venv-develop
 DATA_DIR ?= data
+PEERS := build/peers
 # OpenVINO's provider is a plugin, built for this platform only.
 OPENVINO := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-r requirements/openvino.txt)
 # Modules whose annotated shapes are checked at every call while their tests run once more.
@@ -10,7 +11,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models test test-data check format evaluate load proto lock develop readme calls
+.PHONY: serve models test test-data check format evaluate load bench-engines proto lock develop readme calls
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -51,6 +52,19 @@ evaluate: $(DEVELOP)/.installed  ## measure the shipped models on DATA_DIR and r
 
 load: $(DEVELOP)/.installed  ## every task over both doors of a running service, against the budget
 	$(DEVELOP)/bin/python -m loadtests
+
+$(PEERS)/%/.installed: requirements/%.txt
+	@echo "installing the engines of $<, which takes minutes"
+	$(PYTHON) -m venv $(PEERS)/$*
+	$(PEERS)/$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	# They come along for another torch than this one, and break its import.
+	$(PEERS)/$*/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+bench-engines: $(DEVELOP)/.installed  ## race every engine people use and rewrite docs/benchmarks.md
+	# What cannot be installed here is skipped, with its reason.
+	-$(MAKE) --keep-going $(patsubst requirements/%.txt,$(PEERS)/%/.installed,$(wildcard requirements/peers*.txt))
+	$(DEVELOP)/bin/python -m loadtests.peers --environments $(PEERS) --data-dir $(DATA_DIR)
 
 develop: $(DEVELOP)/.installed  ## the environment of training, export and checks
 

@@ -1,0 +1,1 @@
+"""the same weights and inputs → every engine people use, raced in one run beside Attendant."""

@@ -1,0 +1,112 @@
+"""Attendant: a model folder's graphs, run as the service runs them."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtests.peers.peer import (
+    ATTENDANT,
+    IMAGE,
+    PACKAGE,
+    SPEECH,
+    TRANSLATION,
+    Inputs,
+    Job,
+    Loaded,
+    NotHere,
+    Peer,
+    Run,
+)
+
+if TYPE_CHECKING:
+    from service.session import Model, Runner
+
+PACKAGES = ("onnxruntime", "onnxruntime-ep-openvino")
+PEERS = tuple(
+    Peer(f"Attendant {label}", variant, kinds, "develop")
+    for label, variant, kinds in (
+        ("fp32", "float32", (TRANSLATION, SPEECH, IMAGE)),
+        ("int8", "int8", (TRANSLATION, SPEECH, IMAGE)),
+        ("openvino bf16", "bfloat16", (IMAGE,)),
+    )
+)
+"""The variant is a folder below `attendant/` of the work, or anywhere."""
+
+
+def greedy(model: "Runner", inputs: Inputs, facts: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Translate into exactly as many tokens as asked for: the end token is forbidden."""
+    from service.decoder import Logits, decode
+
+    def never_end(logits: Logits, _: list[list[int]]) -> None:
+        logits[:, facts["end"]] = -np.inf
+
+    encoded = model.run("encoder", inputs)
+    found = decode(
+        model,
+        encoded | {"source_lengths": inputs["source_lengths"]},
+        prompts=[[facts["start"]]] * len(inputs["source"]),
+        end=facts["end"],
+        max_new_tokens=[facts["new_tokens"]] * len(inputs["source"]),
+        rule=never_end,
+    )
+    return np.array([hypotheses[0].tokens for hypotheses in found])
+
+
+def open_folder(job: Job) -> "tuple[Model, dict[str, str]]":
+    """The open graphs of the variant, and what each runs on."""
+    from service import manifest as manifests
+    from service.manifest import WEIGHTS
+    from service.session import Model, bound, open_session, read_weights
+
+    folder = job.folder / ATTENDANT / job.variant
+    if not (folder / manifests.NAME).exists():
+        raise NotHere(f"no model folder {job.variant}")
+    weights = read_weights(folder / WEIGHTS)
+    sessions, settings = {}, {}
+    for name, entry in manifests.read(folder).graphs.items():
+        settings[name] = f"{entry.provider}, {entry.precision}"
+        sessions[name] = open_session(
+            folder / entry.file,
+            bound(weights, entry.weights),
+            threads=job.threads,
+            provider=entry.provider,
+            precision=entry.precision,
+        )
+    return Model(job.variant, sessions), settings
+
+
+def transcriber(model: "Runner", job: Job) -> Run:
+    """Samples → texts: the service's task, features made by as many threads as it may use."""
+    from service.log_mel import RATE_HZ, log_mel
+    from service.tasks import automatic_speech_recognition as task
+
+    assets = task.load_assets(job.folder / PACKAGE)
+    request = task.Request(audio=b"-")
+    prompt = np.array(assets.prompt(request))
+    pool = ThreadPoolExecutor(job.threads)
+
+    def item(samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        end_s = np.array(len(samples) / RATE_HZ)
+        features = log_mel(samples)
+        return {"features": features, "prompt": prompt, "start_s": np.array(0.0), "end_s": end_s}
+
+    def run(inputs: Inputs) -> NDArray[Any]:
+        items = list(pool.map(item, inputs["samples"]))
+        rows = task.forward(model, assets, items)
+        pairs = zip(items, rows, strict=True)
+        return np.array([task.postprocess(request, assets, [i], [r]).text for i, r in pairs])
+
+    return run
+
+
+def load(job: Job) -> Loaded:
+    model, settings = open_folder(job)
+    runs: dict[str, Callable[[], Run]] = {
+        TRANSLATION: lambda: lambda inputs: greedy(model, inputs, job.facts),
+        SPEECH: lambda: transcriber(model, job),
+        IMAGE: lambda: lambda inputs: model.run("model", inputs)["logits"],
+    }
+    return Loaded(runs[job.kind](), settings)

@@ -1,0 +1,177 @@
+"""our Transformer or Whisper → a checkpoint folder as Hugging Face's libraries read it.
+
+The Transformer is an M2M100 but for where its positions start (`engines/m2m100.py`).
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.architectures.transformer import Transformer
+from models.architectures.whisper import Whisper
+from service.log_mel import FRAMES, HOP, MELS, N_FFT, RATE_HZ, WINDOW_S
+from service.tasks.automatic_speech_recognition import Assets
+
+_LAYER = {
+    "self_attention_norm": "self_attn_layer_norm",
+    "self_attention.query": "self_attn.q_proj",
+    "self_attention.out": "self_attn.out_proj",
+    "cross_attention_norm": "encoder_attn_layer_norm",
+    "cross_attention.query": "encoder_attn.q_proj",
+    "cross_attention.out": "encoder_attn.out_proj",
+    "feed_forward_norm": "final_layer_norm",
+    "feed_forward.0": "fc1",
+    "feed_forward.2": "fc2",
+}
+_FUSED = {"self_attention.key_value": "self_attn", "cross_attention.key_value": "encoder_attn"}
+
+
+def layer_tensors(state: Mapping[str, Tensor], *, key_bias: bool) -> dict[str, Tensor]:
+    """The tensors of all layers and of the norms behind them, by Hugging Face's names."""
+    out = {}
+    for name, tensor in state.items():
+        stem, _, kind = name.rpartition(".")
+        side, _, rest = stem.partition(".")
+        number, _, part = rest.partition(".")
+        if stem in ("encoder_norm", "decoder_norm"):
+            out[f"model.{stem.removesuffix('_norm')}.layer_norm.{kind}"] = tensor
+        elif part in _LAYER:
+            out[f"model.{side}.layers.{number}.{_LAYER[part]}.{kind}"] = tensor
+        elif part in _FUSED:
+            attention = f"model.{side}.layers.{number}.{_FUSED[part]}"
+            key, value = tensor.chunk(2)
+            out[f"{attention}.v_proj.{kind}"] = value
+            if kind == "weight" or key_bias:
+                out[f"{attention}.k_proj.{kind}"] = key
+    return out
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], files: Mapping[str, Any]) -> None:
+    """Weights, and JSON files by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, folder / "model.safetensors", {"format": "pt"})
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=1))
+
+
+def write_transformer(model: Transformer, folder: Path, *, pad: int, end: int, start: int) -> None:
+    config = model.config
+    special = {"pad_token_id": pad, "bos_token_id": start, "eos_token_id": end}
+    special["decoder_start_token_id"] = start
+    state = model.state_dict()
+    tensors = layer_tensors(state, key_bias=True)
+    tensors["model.shared.weight"] = state["embedding.weight"]
+    written = {
+        "architectures": ["M2M100ForConditionalGeneration"],
+        "model_type": "m2m_100",
+        "is_encoder_decoder": True,
+        "vocab_size": config.vocab,
+        "max_position_embeddings": config.max_len,
+        "d_model": config.width,
+        "encoder_layers": config.encoder_layers,
+        "encoder_attention_heads": config.heads,
+        "encoder_ffn_dim": config.hidden,
+        "decoder_layers": config.decoder_layers,
+        "decoder_attention_heads": config.heads,
+        "decoder_ffn_dim": config.hidden,
+        "activation_function": "gelu",
+        "scale_embedding": True,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+        **special,
+    }
+    write(folder, tensors, {"config.json": written, "generation_config.json": special})
+
+
+def write_whisper(model: Whisper, folder: Path, assets: Assets, tokenizer: Path) -> None:
+    """The checkpoint, with what its tokenizer and its features are made from."""
+    config = model.config
+    state = model.state_dict()
+    tensors = layer_tensors(state, key_bias=False)
+    tensors["model.decoder.embed_tokens.weight"] = state["embedding.weight"]
+    for side in ("encoder", "decoder"):
+        tensors[f"model.{side}.embed_positions.weight"] = state[f"{side}_positions"]
+    for name, place in {"conv1": "stem.0", "conv2": "stem.2"}.items():
+        for kind in ("weight", "bias"):
+            tensors[f"model.encoder.{name}.{kind}"] = state[f"{place}.{kind}"]
+    special = {"bos_token_id": assets.end, "eos_token_id": assets.end, "pad_token_id": assets.end}
+    special["decoder_start_token_id"] = assets.start
+    written = {
+        "architectures": ["WhisperForConditionalGeneration"],
+        "model_type": "whisper",
+        "is_encoder_decoder": True,
+        "vocab_size": config.vocab,
+        "num_mel_bins": config.mels,
+        "max_source_positions": config.src_len,
+        "max_target_positions": config.max_len,
+        "d_model": config.width,
+        "encoder_layers": config.encoder_layers,
+        "encoder_attention_heads": config.heads,
+        "encoder_ffn_dim": config.hidden,
+        "decoder_layers": config.decoder_layers,
+        "decoder_attention_heads": config.heads,
+        "decoder_ffn_dim": config.hidden,
+        "activation_function": "gelu",
+        "scale_embedding": False,
+        "tie_word_embeddings": True,
+        "torch_dtype": "float32",
+        **special,
+    }
+    generation: dict[str, Any] = {
+        **special,
+        "max_length": config.max_len,
+        "is_multilingual": bool(assets.languages),
+        "no_timestamps_token_id": assets.no_timestamps,
+        "prev_sot_token_id": assets.tokenizer.token_to_id("<|startofprev|>"),
+        "suppress_tokens": assets.suppressed.tolist(),
+        "begin_suppress_tokens": assets.suppressed_first.tolist(),
+        "return_timestamps": False,
+    }
+    if assets.languages:
+        generation["lang_to_id"] = {f"<|{code}|>": id for code, id in assets.languages.items()}
+        translate = assets.tokenizer.token_to_id("<|translate|>")
+        generation["task_to_id"] = {"transcribe": assets.transcribe, "translate": translate}
+    processor = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "processor_class": "WhisperProcessor",
+        "feature_size": MELS,
+        "sampling_rate": RATE_HZ,
+        "hop_length": HOP,
+        "n_fft": N_FFT,
+        "chunk_length": WINDOW_S,
+        "n_samples": WINDOW_S * RATE_HZ,
+        "nb_max_frames": FRAMES,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": False,
+    }
+    end = "<|endoftext|>"
+    described = {
+        "tokenizer_class": "WhisperTokenizer",
+        "processor_class": "WhisperProcessor",
+        "add_prefix_space": False,
+        "bos_token": end,
+        "eos_token": end,
+        "unk_token": end,
+        "pad_token": end,
+    }
+    byte_pairs = json.loads(tokenizer.read_text())["model"]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in byte_pairs["merges"]]
+    files = {
+        "config.json": written,
+        "generation_config.json": generation,
+        "preprocessor_config.json": processor,
+        "tokenizer_config.json": described,
+        "vocab.json": byte_pairs["vocab"],
+    }
+    write(folder, tensors, files)
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    shutil.copy(tokenizer, folder)

@@ -1,0 +1,93 @@
+"""a translation model → its weights for every peer, source tokens, and the tokens it gives."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from tokenizers import Tokenizer
+
+from export.model import round_to_float16
+from loadtests.peers import hugging_face, lowered, shipped
+from loadtests.peers.engines.attendant import greedy
+from loadtests.peers.peer import ATTENDANT, HUGGING_FACE, INPUTS, JOB, REFERENCE, TRANSLATION
+from models.architectures import transformer
+from models.catalogue import architecture
+from models.datasets import tatoeba
+from models.reference import Reference
+from models.subword import END, PAD
+from service.manifest import SHIPPED
+
+SEED = 0
+ROWS = 64
+NEW_TOKENS = 32
+SOURCE_TOKENS = 25
+NEAR_TOKENS = 2
+"""How far real sentences may be from that."""
+MARIAN = transformer.Config(
+    vocab=58_101,
+    width=512,
+    heads=8,
+    hidden=2_048,
+    encoder_layers=6,
+    decoder_layers=6,
+    dropout=0.0,
+)
+TOKENS = {"pad": 0, "end": 1, "start": 2}
+
+
+def prepare_marian(folder: Path, _: Path) -> None:
+    """The shape of OPUS-MT models; no data are asked for."""
+    torch.manual_seed(SEED)
+    model = transformer.build(MARIAN).eval()
+    source = np.random.default_rng(SEED).integers(
+        len(TOKENS) + 1, MARIAN.vocab, (ROWS, SOURCE_TOKENS)
+    )
+    _prepare(folder, model, list(source), tokens=TOKENS)
+
+
+def prepare_shipped(folder: Path, data_dir: Path) -> None:
+    """German and French sentences of the test split, about as long as asked for, into English."""
+    _, model = shipped.module(SHIPPED / "translation")
+    assert isinstance(model, transformer.Transformer)
+    tokenizer = Tokenizer.from_file(str(SHIPPED / "translation" / "tokenizer.json"))
+    ids = tokenizer.get_vocab()
+    tokens = {"pad": ids[PAD], "end": ids[END], "start": ids["<en>"]}
+    directions = tatoeba.read_pairs(data_dir, "test")
+    texts = [text for source in ("de", "fr") for text, _ in directions[source, "en"]]
+    encoded = tokenizer.encode_batch(list(dict.fromkeys(texts)))
+    rows = [np.array([tokens["start"], *each.ids, tokens["end"]]) for each in encoded]
+    rows.sort(key=lambda row: abs(len(row) - SOURCE_TOKENS))
+    chosen = [row for row in rows[:ROWS] if abs(len(row) - SOURCE_TOKENS) <= NEAR_TOKENS]
+    if len(chosen) < ROWS:
+        raise ValueError(f"{len(chosen)} sentences of about {SOURCE_TOKENS} tokens, not {ROWS}")
+    order = np.random.default_rng(SEED).permutation(ROWS)
+    _prepare(folder, model, [chosen[row] for row in order], tokens=tokens)
+
+
+def _prepare(
+    folder: Path,
+    model: transformer.Transformer,
+    rows: list[NDArray[np.int64]],
+    *,
+    tokens: dict[str, int],
+) -> None:
+    console = Console()
+    round_to_float16(model)
+    lengths = np.array([len(row) for row in rows])
+    source = np.full((ROWS, lengths.max()), tokens["pad"])
+    for into, row in zip(source, rows, strict=True):
+        into[: len(row)] = row
+    console.print("  the checkpoint for other engines")
+    hugging_face.write_transformer(model, folder / HUGGING_FACE, **tokens)
+    console.print("  Attendant's exports")
+    lowered.write(architecture("transformer"), model, folder / ATTENDANT, targets=("cpu",))
+    console.print("  the tokens that torch gives")
+    inputs = {"source": source, "source_lengths": lengths}
+    facts = {"kind": TRANSLATION, "new_tokens": NEW_TOKENS, "vocab": model.config.vocab, **tokens}
+    reference = greedy(Reference(transformer.graphs(model)), inputs, facts)
+    np.savez(folder / INPUTS, allow_pickle=False, **inputs)
+    np.save(folder / REFERENCE, reference)
+    (folder / JOB).write_text(json.dumps(facts, indent=1))

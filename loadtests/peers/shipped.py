@@ -1,0 +1,65 @@
+"""a model folder of ours → the torch module it was exported from.
+
+Small tensors stand in the graphs, matrices in the weights file; what the export folded into a
+convolution becomes that convolution's normalisation.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.quantize import INT8, SCALE
+from models.catalogue import Architecture, architecture
+from service import manifest as manifests
+from service.manifest import WEIGHTS
+from service.session import read_weights
+
+FOLDED_BIAS = ".weight_bias"
+"""What the name of a convolution's bias ends in, once the normalisation behind it is folded."""
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    """Every constant of the folder by its name; int8 matrices are widened."""
+    arrays: dict[str, Any] = {}
+    for entry in manifests.read(folder).graphs.values():
+        proto = onnx.load(folder / entry.file, load_external_data=False)
+        for initializer in proto.graph.initializer:
+            if initializer.data_location != onnx.TensorProto.EXTERNAL:
+                arrays[initializer.name] = onnx.numpy_helper.to_array(initializer)
+    arrays |= read_weights(folder / WEIGHTS)
+    for name in [name for name in arrays if name.endswith(INT8)]:
+        matrix = name.removesuffix(INT8)
+        arrays[matrix] = arrays[name].astype("float32") * arrays[matrix + SCALE][:, None]
+    return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
+def module(folder: Path) -> tuple[Architecture, nn.Module]:
+    """The architecture and the model, in evaluation mode; KeyError if a tensor is missing."""
+    manifest = manifests.read(folder)
+    of = architecture(manifest.architecture)
+    model = of.build(of.config(**manifest.config)).eval()
+    tensors = stored(folder)
+    state = model.state_dict()
+    for name in state:
+        if name in tensors:
+            state[name] = tensors[name]
+    for name in [name for name in tensors if name.endswith(FOLDED_BIAS)]:
+        stage, _, number = name.removesuffix(FOLDED_BIAS).rpartition(".")
+        norm = f"{stage}.{int(number) + 1}"
+        epsilon: Any = model.get_submodule(norm).eps
+        state[f"{norm}.bias"] = tensors[name]
+        state[f"{norm}.running_mean"].zero_()
+        state[f"{norm}.running_var"].fill_(1 - epsilon)
+        state[f"{norm}.weight"].fill_(1)
+        tensors |= {f"{norm}.{kind}": state[f"{norm}.{kind}"] for kind in _NORM}
+    missing = [name for name in state if name not in tensors and "num_batches" not in name]
+    if missing:
+        raise KeyError(f"{folder} lacks {', '.join(missing)}")
+    model.load_state_dict(state)
+    return of, model
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
