@@ -1,15 +1,13 @@
-"""served model and sample requests → how large keys and values become, channel by channel."""
+"""model and a way to answer samples → how large keys and values become, channel by channel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.contract import Tensor
-from service.schema import RequestModel
 from service.session import Arrays, Runner
-from service.tasks import Task
 
 MARGIN = 1.1
 """What is larger than any sample by more than this is cut off."""
@@ -51,17 +49,13 @@ class _Watched:
         return noted
 
 
-def calibrate(
-    task: Task, model: Runner, assets: Any, requests: Sequence[RequestModel], *, batch_size: int = 8
-) -> dict[str, NDArray[np.float32]]:
-    """Answer the requests and return a scale for int8 (heads, head_dim) of every key and value.
+def calibrate(model: Runner, answer: Callable[[Runner], object]) -> dict[str, NDArray[np.float32]]:
+    """Have samples answered; returns a scale for int8 (heads, head_dim) of every key and value.
 
-    Empty for a task that hands none from graph to graph.
+    Empty for a model that hands none from graph to graph.
     """
     watched = _Watched(model)
-    items = [item for request in requests for item in task.preprocess(request, assets)]
-    for start in range(0, len(items), batch_size):
-        task.forward(watched, assets, items[start : start + batch_size])
+    answer(watched)
     tiny = np.finfo(np.float32).tiny
     return {
         name: (MARGIN * np.maximum(largest, tiny) / INT8_MAX).astype(np.float32)

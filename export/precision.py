@@ -18,12 +18,13 @@ from models import evaluate
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest
 from service.providers import installed
-from service.session import bound, read_weights
+from service.session import Runner, bound, read_weights
 from service.store import open_model
 from service.tasks import task as task_of
 
 SAMPLES = 200
 """Requests of the dev split from which the range of keys and values is taken."""
+BATCH = 8
 
 
 def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifest:
@@ -52,8 +53,14 @@ def ranges(folder: Path, data_dir: Path) -> Scales:
     examples = evaluate.examples(task, data_dir, SPLITS.get(task.name, "dev"))
     # Taken evenly, as splits are in order of language or speaker.
     chosen = [examples[i] for i in np.linspace(0, len(examples) - 1, SAMPLES).astype(int)]
-    requests = [example.request for example in chosen]
-    return calibrate(task, model, task.load_assets(folder), requests)
+    assets = task.load_assets(folder)
+    items = [item for example in chosen for item in task.preprocess(example.request, assets)]
+
+    def answer(runner: Runner) -> None:
+        for start in range(0, len(items), BATCH):
+            task.forward(runner, assets, items[start : start + BATCH])
+
+    return calibrate(model, answer)
 
 
 def to_int8(folder: Path, manifest: Manifest, scales: Scales) -> Manifest:

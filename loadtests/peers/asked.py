@@ -6,7 +6,7 @@ from statistics import geometric_mean
 
 from loadtests.peers.record import Benchmarks, WorkRecord
 
-TUNED = ("Attendant tuned", "Attendant openvino bf16", "Attendant int8")
+TUNED = ("Attendant openvino", "Attendant int8")
 """The first of them that was raced; the same in `ours` below."""
 TRANSLATIONS = ("translation-marian", "translation-shipped")
 SPEECH = ("whisper-tiny.en", "whisper-base")

@@ -30,7 +30,6 @@ FILE_KINDS = {"f16": 1, "q8_0": 2_007}
 BLOCK = 32
 _PARTS = {
     "self_attention_norm": "attn_ln",
-    "self_attention.query": "attn.query",
     "self_attention.out": "attn.out",
     "cross_attention_norm": "cross_attn_ln",
     "cross_attention.query": "cross_attn.query",
@@ -39,7 +38,10 @@ _PARTS = {
     "feed_forward.0": "mlp.0",
     "feed_forward.2": "mlp.2",
 }
-_FUSED = {"self_attention.key_value": "attn", "cross_attention.key_value": "cross_attn"}
+_FUSED = {
+    "self_attention.query_key_value": ("attn", ("query", "key", "value")),
+    "cross_attention.key_value": ("cross_attn", ("key", "value")),
+}
 _TOPS = {
     "stem.0.weight": "encoder.conv1.weight",
     "stem.0.bias": "encoder.conv1.bias",
@@ -68,10 +70,10 @@ def tensors(model: Whisper) -> Iterator[tuple[str, NDArray[np.float32]]]:
         elif part in _PARTS:
             yield f"{block}.{_PARTS[part]}.{kind}", array
         elif part in _FUSED:
-            key, value = np.split(array, 2)
-            yield f"{block}.{_FUSED[part]}.value.{kind}", value
-            if kind == "weight":
-                yield f"{block}.{_FUSED[part]}.key.{kind}", key
+            attention, parts = _FUSED[part]
+            for each, own in zip(parts, np.split(array, len(parts)), strict=True):
+                if kind == "weight" or each != "key":
+                    yield f"{block}.{attention}.{each}.{kind}", own
         else:
             raise KeyError(name)
 

@@ -19,7 +19,6 @@ from service.tasks.automatic_speech_recognition import Assets
 
 _LAYER = {
     "self_attention_norm": "self_attn_layer_norm",
-    "self_attention.query": "self_attn.q_proj",
     "self_attention.out": "self_attn.out_proj",
     "cross_attention_norm": "encoder_attn_layer_norm",
     "cross_attention.query": "encoder_attn.q_proj",
@@ -28,7 +27,10 @@ _LAYER = {
     "feed_forward.0": "fc1",
     "feed_forward.2": "fc2",
 }
-_FUSED = {"self_attention.key_value": "self_attn", "cross_attention.key_value": "encoder_attn"}
+_FUSED = {
+    "self_attention.query_key_value": ("self_attn", "qkv"),
+    "cross_attention.key_value": ("encoder_attn", "kv"),
+}
 
 
 def layer_tensors(state: Mapping[str, Tensor], *, key_bias: bool) -> dict[str, Tensor]:
@@ -43,11 +45,10 @@ def layer_tensors(state: Mapping[str, Tensor], *, key_bias: bool) -> dict[str, T
         elif part in _LAYER:
             out[f"model.{side}.layers.{number}.{_LAYER[part]}.{kind}"] = tensor
         elif part in _FUSED:
-            attention = f"model.{side}.layers.{number}.{_FUSED[part]}"
-            key, value = tensor.chunk(2)
-            out[f"{attention}.v_proj.{kind}"] = value
-            if kind == "weight" or key_bias:
-                out[f"{attention}.k_proj.{kind}"] = key
+            attention, letters = _FUSED[part]
+            for letter, own in zip(letters, tensor.chunk(len(letters)), strict=True):
+                if kind == "weight" or key_bias or letter != "k":
+                    out[f"model.{side}.layers.{number}.{attention}.{letter}_proj.{kind}"] = own
     return out
 
 

@@ -1,37 +1,60 @@
 """a torch module → Attendant's own model folders, one per variant that is raced."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 
+from export.calibrate import calibrate
 from export.model import export_model
-from export.precision import PRECISIONS
+from export.precision import to_int8
 from export.publish import seal
 from export.source import Trained
 from models.catalogue import Architecture
 from service import manifest as manifests
-from service.manifest import Data
+from service.manifest import WEIGHTS, Data
 from service.providers import installed
+from service.session import Model, Runner, bound, open_session, read_weights
 
 NO_DATA = Data(source="none", licence="none")
+VARIANTS = {"cpu": ("float32", "int8"), "openvino": ("openvino-float32", "openvino")}
+"""Target → its folders: as exported, and with what is smaller."""
 
 
-def write(of: Architecture, model: nn.Module, folder: Path, *, targets: tuple[str, ...]) -> None:
-    """`folder`/float32 and int8 for the plain CPU; bfloat16 for OpenVINO, if it is installed.
+def opened(folder: Path, *, threads: int) -> Model:
+    """The graphs of a model folder, whatever it is of."""
+    manifest, weights = manifests.read(folder), read_weights(folder / WEIGHTS)
+    sessions = {
+        name: open_session(
+            folder / entry.file,
+            bound(weights, entry.weights, entry.precision),
+            threads=threads,
+            provider=entry.provider,
+            precision=entry.precision,
+        )
+        for name, entry in manifest.graphs.items()
+    }
+    return Model(folder.name, sessions)
+
+
+def write(
+    of: Architecture, model: nn.Module, folder: Path, *, answer: Callable[[Runner], object]
+) -> None:
+    """Folders of the plain CPU and, if it is installed, of OpenVINO.
 
     The race states what int8 costs, so no gate is in its way; random weights would not pass one.
+    `answer` answers the inputs of the race, from which keys and values get their range.
     """
     trained = Trained(of, model, assets=[], data=NO_DATA, recipe={})
-    for target in targets:
+    scales = None
+    for target, (plain, smaller) in VARIANTS.items():
         if target == "openvino" and not installed("openvino"):
             continue
-        plain = folder / ("float32" if target == "cpu" else target)
-        export_model(trained, name="raced", target=target, folder=plain)
-        precision = {"cpu": "int8", "openvino": "bfloat16"}[target]
-        changed = folder / precision
-        shutil.rmtree(changed, ignore_errors=True)
-        shutil.copytree(plain, changed)
-        manifest = manifests.read(changed)
-        graphs = PRECISIONS[precision](changed, manifest)
-        seal(changed, manifest.model_copy(update={"graphs": graphs}))
+        export_model(trained, name="raced", target=target, folder=folder / plain)
+        if scales is None:
+            scales = calibrate(opened(folder / plain, threads=1), answer)
+        shutil.rmtree(folder / smaller, ignore_errors=True)
+        shutil.copytree(folder / plain, folder / smaller)
+        manifest = manifests.read(folder / smaller)
+        seal(folder / smaller, to_int8(folder / smaller, manifest, scales))

@@ -16,6 +16,7 @@ from rich.console import Console
 from export.model import round_to_float16
 from export.source import from_package
 from loadtests.peers import ggml, hugging_face, lowered
+from loadtests.peers.engines.attendant import transcriber
 from loadtests.peers.peer import (
     ATTENDANT,
     GGML,
@@ -100,12 +101,18 @@ def prepare(name: str, folder: Path, data_dir: Path) -> None:
     console.print("  the checkpoint for other engines")
     hugging_face.write_whisper(model, folder / HUGGING_FACE, assets, source / "tokenizer.json")
     console.print("  Attendant's exports")
-    lowered.write(trained.architecture, model, folder / ATTENDANT, targets=("cpu",))
+    samples, words = zip(*clips(data_dir), strict=True)
+    run = transcriber(assets, threads=1)
+    lowered.write(
+        trained.architecture,
+        model,
+        folder / ATTENDANT,
+        answer=lambda runner: run(runner, {"samples": np.stack(samples)}),
+    )
     console.print("  whisper.cpp's files")
     for mixture in ggml.FILE_KINDS:
         path = folder / GGML.format(mixture)
         ggml.write(model, path, tokenizer=source / "tokenizer.json", mixture=mixture)
-    samples, words = zip(*clips(data_dir), strict=True)
     np.savez(folder / INPUTS, allow_pickle=False, samples=np.stack(samples))
     np.save(folder / REFERENCE, np.array(words))
     request = task.Request(audio=b"-")

@@ -83,10 +83,15 @@ def _prepare(
     console.print("  the checkpoint for other engines")
     hugging_face.write_transformer(model, folder / HUGGING_FACE, **tokens)
     console.print("  Attendant's exports")
-    lowered.write(architecture("transformer"), model, folder / ATTENDANT, targets=("cpu",))
-    console.print("  the tokens that torch gives")
     inputs = {"source": source, "source_lengths": lengths}
     facts = {"kind": TRANSLATION, "new_tokens": NEW_TOKENS, "vocab": model.config.vocab, **tokens}
+    lowered.write(
+        architecture("transformer"),
+        model,
+        folder / ATTENDANT,
+        answer=lambda runner: greedy(runner, inputs, facts),
+    )
+    console.print("  the tokens that torch gives")
     reference = greedy(Reference(transformer.graphs(model)), inputs, facts)
     np.savez(folder / INPUTS, allow_pickle=False, **inputs)
     np.save(folder / REFERENCE, reference)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from loadtests.peers.peer import (
 )
 
 if TYPE_CHECKING:
-    from service.session import Model, Runner
+    from service.session import Runner
 
 PACKAGES = ("onnxruntime", "onnxruntime-ep-openvino")
 PEERS = tuple(
@@ -30,7 +31,7 @@ PEERS = tuple(
     for label, variant, kinds in (
         ("fp32", "float32", (TRANSLATION, SPEECH, IMAGE)),
         ("int8", "int8", (TRANSLATION, SPEECH, IMAGE)),
-        ("openvino bf16", "bfloat16", (IMAGE,)),
+        ("openvino", "openvino", (TRANSLATION, SPEECH, IMAGE)),
     )
 )
 """The variant is a folder below `attendant/` of the work, or anywhere."""
@@ -55,45 +56,21 @@ def greedy(model: "Runner", inputs: Inputs, facts: Mapping[str, Any]) -> NDArray
     return np.array([hypotheses[0].tokens for hypotheses in found])
 
 
-def open_folder(job: Job) -> "tuple[Model, dict[str, str]]":
-    """The open graphs of the variant, and what each runs on."""
-    from service import manifest as manifests
-    from service.manifest import WEIGHTS
-    from service.session import Model, bound, open_session, read_weights
-
-    folder = job.folder / ATTENDANT / job.variant
-    if not (folder / manifests.NAME).exists():
-        raise NotHere(f"no model folder {job.variant}")
-    weights = read_weights(folder / WEIGHTS)
-    sessions, settings = {}, {}
-    for name, entry in manifests.read(folder).graphs.items():
-        settings[name] = f"{entry.provider}, {entry.precision}"
-        sessions[name] = open_session(
-            folder / entry.file,
-            bound(weights, entry.weights),
-            threads=job.threads,
-            provider=entry.provider,
-            precision=entry.precision,
-        )
-    return Model(job.variant, sessions), settings
-
-
-def transcriber(model: "Runner", job: Job) -> Run:
+def transcriber(assets: Any, *, threads: int) -> "Callable[[Runner, Inputs], NDArray[Any]]":
     """Samples → texts: the service's task, features made by as many threads as it may use."""
     from service.log_mel import RATE_HZ, log_mel
     from service.tasks import automatic_speech_recognition as task
 
-    assets = task.load_assets(job.folder / PACKAGE)
     request = task.Request(audio=b"-")
     prompt = np.array(assets.prompt(request))
-    pool = ThreadPoolExecutor(job.threads)
+    pool = ThreadPoolExecutor(threads)
 
     def item(samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         end_s = np.array(len(samples) / RATE_HZ)
         features = log_mel(samples)
         return {"features": features, "prompt": prompt, "start_s": np.array(0.0), "end_s": end_s}
 
-    def run(inputs: Inputs) -> NDArray[Any]:
+    def run(model: "Runner", inputs: Inputs) -> NDArray[Any]:
         items = list(pool.map(item, inputs["samples"]))
         rows = task.forward(model, assets, items)
         pairs = zip(items, rows, strict=True)
@@ -103,10 +80,21 @@ def transcriber(model: "Runner", job: Job) -> Run:
 
 
 def load(job: Job) -> Loaded:
-    model, settings = open_folder(job)
+    from loadtests.peers.lowered import opened
+    from service import manifest as manifests
+    from service.tasks import automatic_speech_recognition as speech
+
+    folder = job.folder / ATTENDANT / job.variant
+    if not (folder / manifests.NAME).exists():
+        raise NotHere(f"no model folder {job.variant}")
+    model = opened(folder, threads=job.threads)
+    entries = manifests.read(folder).graphs.items()
+    settings = {name: f"{entry.provider}, {entry.precision}" for name, entry in entries}
     runs: dict[str, Callable[[], Run]] = {
         TRANSLATION: lambda: lambda inputs: greedy(model, inputs, job.facts),
-        SPEECH: lambda: transcriber(model, job),
+        SPEECH: lambda: partial(
+            transcriber(speech.load_assets(job.folder / PACKAGE), threads=job.threads), model
+        ),
         IMAGE: lambda: lambda inputs: model.run("model", inputs)["logits"],
     }
     return Loaded(runs[job.kind](), settings)
