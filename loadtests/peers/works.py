@@ -10,7 +10,6 @@ from pathlib import Path
 from loadtests.peers import images, recordings, sentences
 from loadtests.peers.peer import IMAGE, SPEECH, TRANSLATION
 
-
 ROOT = Path(__file__).parents[2]
 DECIDE = (
     "export/*.py",
