@@ -65,7 +65,7 @@ def open_folder(job: Job) -> "tuple[Model, dict[str, str]]":
     if not (folder / manifests.NAME).exists():
         raise NotHere(f"no model folder {job.variant}")
     weights = read_weights(folder / WEIGHTS)
-    sessions, settings = {}, {}
+    sessions, settings = {}, {"folder": folder.name}
     for name, entry in manifests.read(folder).graphs.items():
         settings[name] = f"{entry.provider}, {entry.precision}"
         sessions[name] = open_session(
