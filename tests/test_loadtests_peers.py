@@ -9,7 +9,7 @@ import fake_engine
 import numpy as np
 import pytest
 
-from loadtests.peers import record, report
+from loadtests.peers import record, report, works
 from loadtests.peers.asked import seen
 from loadtests.peers.chart import draw
 from loadtests.peers.engines import peers
@@ -17,7 +17,7 @@ from loadtests.peers.peer import INPUTS, JOB, REFERENCE, Peer
 from loadtests.peers.quality import DIFFERENCE, EQUAL_TOKENS, ERRORS, JUDGES, SAME_CLASS, judge
 from loadtests.peers.race import Terms, race
 from loadtests.peers.record import Benchmarks, Machine, Raced, WorkRecord
-from loadtests.peers.works import WORKS
+from loadtests.peers.works import WORKS, Work
 
 ROUNDS = 4
 PEERS = {peer.variant: peer for peer in fake_engine.PEERS}
@@ -182,6 +182,17 @@ def test_ratios_are_against_the_best_of_the_peers_asked_for() -> None:
 def test_a_chart_is_drawn_for_each_work(tmp_path: Path) -> None:
     draw(benchmarks(SECONDS), tmp_path)
     assert (tmp_path / "translation-marian.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_work_is_prepared_once_and_again_when_what_decides_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[Path] = []
+    work = Work("image", "about", "images/s", 1.0, (1,), lambda folder, data: filled.append(folder))
+    assert [work.ready(tmp_path / "work", tmp_path) for _ in range(2)] == [True, False]
+    monkeypatch.setattr(works, "fingerprint", lambda: "another")
+    assert work.ready(tmp_path / "work", tmp_path)
+    assert filled == [tmp_path / "work"] * 2
 
 
 def test_every_peer_has_a_name_of_its_own_and_a_kind_of_work() -> None:

@@ -1,7 +1,6 @@
 """`python -m loadtests.peers`: works and peers → a race, docs/benchmarks.json, page and charts."""
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,19 +16,9 @@ from loadtests.peers.quality import judge
 from loadtests.peers.race import Terms, race
 from loadtests.peers.record import WorkRecord
 from loadtests.peers.remote import DEVELOP
-from loadtests.peers.works import WORKS, Work
+from loadtests.peers.works import WORKS
 
 ATTENDANT = "loadtests.peers.engines.attendant"
-
-
-def prepared(name: str, work: Work, *, folder: Path, data_dir: Path, console: Console) -> Path:
-    """The folder of a work, filled unless it is already."""
-    if not (folder / JOB).exists():
-        console.print(f"preparing {name}")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        work.prepare(folder, data_dir)
-    return folder
 
 
 def more_folders(told: list[str], known: list[Peer]) -> list[tuple[str, Peer]]:
@@ -85,7 +74,8 @@ def main(
     for name in [] if report_only else work or list(WORKS):
         chosen = WORKS[name]
         folder = works_dir / name
-        prepared(name, chosen, folder=folder, data_dir=data_dir, console=console)
+        console.print(f"{name}: preparing what is raced, unless it is here")
+        chosen.ready(folder, data_dir)
         if prepare_only:
             continue
         facts = json.loads((folder / JOB).read_text())

@@ -44,7 +44,8 @@ def speech(model: Any, job: Job, dtype: str = "float32") -> Run:
 
     def run(inputs: Inputs) -> NDArray[Any]:
         clips = list(inputs["samples"])
-        features = extractor(clips, sampling_rate=rate_hz, return_tensors="pt").input_features
+        with torch.autocast("cpu", enabled=False):  # the extractor is made for float32 alone
+            features = extractor(clips, sampling_rate=rate_hz, return_tensors="pt").input_features
         with torch.inference_mode():
             tokens = model.generate(
                 features.to(getattr(torch, dtype)),

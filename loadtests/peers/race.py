@@ -35,6 +35,7 @@ class Terms:
     pause_s: float = 0.25
     """Before each turn, for the threads of the peer before to fall asleep."""
     turn_limit_s: float = 300.0
+    warm_limit_s: float = LOAD_S
     seed: int = 0
 
 
@@ -90,7 +91,7 @@ def _ready(peer: Peer, folder: Path, terms: Terms, quality: Quality) -> tuple[Re
         output = folder / "outputs" / f"{slug}.npy"
         output.parent.mkdir(exist_ok=True)
         for size in sorted(terms.sizes):
-            remote.ask({"size": size, "output": str(output.absolute())}, terms.turn_limit_s)
+            remote.ask({"size": size, "output": str(output.absolute())}, terms.warm_limit_s)
         judged = quality(np.load(output))
     except ValueError as misfit:  # no output of this work
         remote.close()

@@ -1,5 +1,7 @@
 """works, and a folder each → weights in every peer's format, inputs and the reference outputs."""
 
+import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -7,6 +9,24 @@ from pathlib import Path
 
 from loadtests.peers import images, recordings, sentences
 from loadtests.peers.peer import IMAGE, SPEECH, TRANSLATION
+
+ROOT = Path(__file__).parents[2]
+DECIDE = (
+    "export/*.py",
+    "models/*.py",
+    "models/architectures/*.py",
+    "models/weights/*/manifest.json",
+    *(f"loadtests/peers/{name}.py" for name in ("ggml", "hugging_face", "lowered", "shipped")),
+    *(f"loadtests/peers/{name}.py" for name in ("images", "recordings", "sentences")),
+)
+"""Files that what is prepared depends on."""
+PREPARED = "prepared.txt"
+
+
+def fingerprint() -> str:
+    """Digest of those files: another one means that what was prepared is out of date."""
+    files = sorted(path for pattern in DECIDE for path in ROOT.glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -21,6 +41,17 @@ class Work:
     sizes: tuple[int, ...]
     prepare: Callable[[Path, Path], None]
     """Fills a folder; the second path is that of the data."""
+
+    def ready(self, folder: Path, data_dir: Path) -> bool:
+        """Prepare unless that is done; returns whether there was something to do."""
+        stamp = folder / PREPARED
+        if stamp.exists() and stamp.read_text() == fingerprint():
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.prepare(folder, data_dir)
+        stamp.write_text(fingerprint())
+        return True
 
 
 WORKS: Mapping[str, Work] = {

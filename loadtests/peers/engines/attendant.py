@@ -89,7 +89,8 @@ def load(job: Job) -> Loaded:
         raise NotHere(f"no model folder {job.variant}")
     model = opened(folder, threads=job.threads)
     entries = manifests.read(folder).graphs.items()
-    settings = {name: f"{entry.provider}, {entry.precision}" for name, entry in entries}
+    settings = {"folder": folder.name}
+    settings |= {name: f"{entry.provider}, {entry.precision}" for name, entry in entries}
     runs: dict[str, Callable[[], Run]] = {
         TRANSLATION: lambda: lambda inputs: greedy(model, inputs, job.facts),
         SPEECH: lambda: partial(
