@@ -10,13 +10,14 @@ import onnx
 from numpy.typing import NDArray
 
 from export.calibrate import calibrate
+from export.few_rows import MOST_ROWS, for_few_rows
 from export.gate import SPLITS, GateError, compare
 from export.int8_caches import Scales, hand_over_int8, step_over_int8
 from export.publish import external, save_weights, seal
 from export.quantize import quantize
 from models import evaluate
 from service import manifest as manifests
-from service.manifest import WEIGHTS, GraphFile, Manifest
+from service.manifest import WEIGHTS, FewRows, GraphFile, Manifest
 from service.providers import installed
 from service.session import Runner, bound, read_weights
 from service.store import open_model
@@ -70,7 +71,7 @@ def to_int8(folder: Path, manifest: Manifest, scales: Scales) -> Manifest:
     """
     stored = read_weights(folder / WEIGHTS)
     weights: dict[str, NDArray[Any]] = {}
-    graphs = {}
+    graphs, few = {}, {}
     for name, entry in manifest.graphs.items():
         proto = onnx.load(folder / entry.file, load_external_data=False)
         taken = bound(stored, entry.weights)
@@ -78,13 +79,19 @@ def to_int8(folder: Path, manifest: Manifest, scales: Scales) -> Manifest:
             proto = (step_over_int8 if name == "decoder" else hand_over_int8)(proto, scales)
         if entry.provider == "cpu":
             proto, taken = quantize(proto, taken)
+            small = for_few_rows(proto, taken)
+            if small is not None and name == "decoder":
+                file = f"{name}.few.onnx"
+                onnx.save(small, folder / file)
+                few[name] = FewRows(file=file, weights=external(small), rows=MOST_ROWS)
         onnx.save(proto, folder / entry.file)
         weights |= taken
         changed = {"weights": external(proto), "precision": HERE[entry.provider]}
         graphs[name] = entry.model_copy(update=changed)
     save_weights(weights, folder / WEIGHTS)
     cache_dtype = "int8" if scales else manifest.cache_dtype
-    return manifest.model_copy(update={"graphs": graphs, "cache_dtype": cache_dtype})
+    changes = {"graphs": graphs, "few": few, "cache_dtype": cache_dtype}
+    return manifest.model_copy(update=changes)
 
 
 HERE = {"cpu": "float32", "openvino": "bfloat16"}

@@ -56,6 +56,13 @@ class GraphFile(Record):
     precision: Precision = "float32"
 
 
+class FewRows(GraphFile):
+    """A graph for small batches that gives what another gives, sooner."""
+
+    rows: int
+    """The largest batch it is for."""
+
+
 class Quality(Record):
     """The task's metric of a model that was changed, and of the one before the change."""
 
@@ -87,6 +94,8 @@ class Manifest(Record):
     target: str
     graphs: dict[str, GraphFile]
     files: dict[str, str]
+    few: dict[str, FewRows] = {}
+    """By the graph that larger batches go to."""
     parity: Parity
     data: Data
     recipe: dict[str, object]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from service.contract import Tensor, described
+from service.manifest import GraphFile
 from service.providers import NAMES, Precision, Provider, installed, use
 
 log = logging.getLogger("attendant")
@@ -18,20 +19,31 @@ log = logging.getLogger("attendant")
 Arrays = Mapping[str, NDArray[Any]]
 
 
-TRANSPOSED = ".transposed"
-"""What the name of a matrix ends in where a graph takes it turned."""
+TRANSPOSED, BLOCKS = ".transposed", ".blocks"
+"""What the name of a stored matrix ends in where a graph takes it turned, or each row in blocks of
+a size that follows."""
+
+
+def _arranged(weights: Arrays, name: str) -> NDArray[Any]:
+    """A stored array, or one that differs from it in its layout only."""
+    if name in weights:
+        return weights[name]
+    if name.endswith(TRANSPOSED):
+        return np.ascontiguousarray(weights[name.removesuffix(TRANSPOSED)].T)
+    stored, _, size = name.rpartition(BLOCKS)
+    array = weights[stored]
+    if array.dtype == np.int8:
+        # The operator counts from 0: 128 stands for 0.
+        return (array.view(np.uint8) ^ 0x80).reshape(len(array), -1, int(size))
+    matrix = weights[stored.removesuffix(".scale") + ".int8"]
+    return np.repeat(array[:, None], matrix.shape[1] // int(size), axis=1)
 
 
 def bound(
     weights: Arrays, names: Sequence[str], precision: Precision = "float32"
 ) -> dict[str, NDArray[Any]]:
     """The weights that a graph takes, by the names it takes them under."""
-    own = {
-        name: np.ascontiguousarray(weights[name.removesuffix(TRANSPOSED)].T)
-        if name.endswith(TRANSPOSED)
-        else weights[name]
-        for name in names
-    }
+    own = {name: _arranged(weights, name) for name in names}
     if precision == "float16":
         return {
             name: array.astype(np.float16) if array.dtype == np.float32 else array
@@ -89,6 +101,19 @@ def session_on(
     return session
 
 
+def open_graph(
+    folder: Path, entry: GraphFile, weights: Arrays, *, threads: int
+) -> ort.InferenceSession:
+    """A session of a graph as the manifest of its folder has it."""
+    return open_session(
+        folder / entry.file,
+        bound(weights, entry.weights, entry.precision),
+        threads=threads,
+        provider=entry.provider,
+        precision=entry.precision,
+    )
+
+
 @runtime_checkable
 class Runner(Protocol):
     """The graphs of one model, by name: what a task's `forward` needs of it."""
@@ -104,11 +129,25 @@ class Runner(Protocol):
 
 
 class Model:
-    """Open ONNX Runtime sessions as a Runner."""
+    """Open ONNX Runtime sessions as a Runner.
 
-    def __init__(self, name: str, sessions: Mapping[str, ort.InferenceSession]) -> None:
+    `few` holds a number of rows and a session for batches of up to so many, of graphs that have
+    one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sessions: Mapping[str, ort.InferenceSession],
+        few: Mapping[str, tuple[int, ort.InferenceSession]] | None = None,
+    ) -> None:
         self.name = name
         self.sessions = sessions
+        self.few = few or {}
+
+    def _session(self, graph: str, inputs: Arrays) -> ort.InferenceSession:
+        most, session = self.few.get(graph, (0, self.sessions[graph]))
+        return session if len(next(iter(inputs.values()))) <= most else self.sessions[graph]
 
     def tensors(self, graph: str) -> dict[str, Tensor]:
         session = self.sessions[graph]
@@ -116,12 +155,12 @@ class Model:
         return {node.name: described(node) for node in nodes}
 
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        session = self.sessions[graph]
+        session = self._session(graph, inputs)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def bind(self, graph: str, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
-        session = self.sessions[graph]
+        session = self._session(graph, inputs)
         binding = session.io_binding()
         for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, array in arrays.items():

@@ -6,11 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import bentoml
+from onnxruntime import InferenceSession
 
 from service import manifest as manifests
 from service.contract import violations
-from service.manifest import WEIGHTS, Manifest
-from service.session import Model, bound, open_session, read_weights
+from service.manifest import WEIGHTS, GraphFile, Manifest
+from service.session import Model, open_graph, read_weights
 from service.tasks import Task
 
 REMEDY = "put it in the store again with make models or python -m export"
@@ -72,33 +73,25 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
     if faults:
         raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}; {REMEDY}")
     weights = read_weights(folder / WEIGHTS)
-    sessions = {}
-    for graph, entry in manifest.graphs.items():
-        file = entry.file
+
+    def opened(graph: str, entry: GraphFile) -> InferenceSession:
+        at = f"{manifest.name}:{manifest.version}: {entry.file}"
         try:
-            own = bound(weights, entry.weights, entry.precision)
-            session = open_session(
-                folder / file,
-                own,
-                threads=threads,
-                provider=entry.provider,
-                precision=entry.precision,
-            )
+            session = open_graph(folder, entry, weights, threads=threads)
         except Exception as error:  # ONNX Runtime has no common base for its errors
-            raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {error}") from error
-        faults = violations(
-            task.contract[graph],
-            session.get_inputs(),
-            session.get_outputs(),
-            cache_dtype=manifest.cache_dtype,
-        )
+            raise BrokenModel(f"{at}: {error}") from error
+        nodes = session.get_inputs(), session.get_outputs()
+        faults = violations(task.contract[graph], *nodes, cache_dtype=manifest.cache_dtype)
         if faults:
-            raise BrokenModel(f"{manifest.name}:{manifest.version}: {file}: {'; '.join(faults)}")
-        sessions[graph] = session
+            raise BrokenModel(f"{at}: {'; '.join(faults)}")
+        return session
+
+    sessions = {graph: opened(graph, entry) for graph, entry in manifest.graphs.items()}
+    few = {graph: (entry.rows, opened(graph, entry)) for graph, entry in manifest.few.items()}
     missing = sorted(set(task.contract) - set(sessions))
     if missing:
         raise BrokenModel(f"{manifest.name}:{manifest.version}: lacks {', '.join(missing)}")
-    return Model(f"{manifest.name}:{manifest.version}", sessions), manifest
+    return Model(f"{manifest.name}:{manifest.version}", sessions, few), manifest
 
 
 def shipped(folder: Path = manifests.SHIPPED) -> Mapping[str, Path]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -15,7 +16,7 @@ from models.catalogue import Architecture
 from service import manifest as manifests
 from service.manifest import WEIGHTS, Data
 from service.providers import installed
-from service.session import Model, Runner, bound, open_session, read_weights
+from service.session import Model, Runner, open_graph, read_weights
 
 NO_DATA = Data(source="none", licence="none")
 VARIANTS = {"cpu": ("float32", "int8"), "openvino": ("openvino-float32", "openvino")}
@@ -25,17 +26,10 @@ VARIANTS = {"cpu": ("float32", "int8"), "openvino": ("openvino-float32", "openvi
 def opened(folder: Path, *, threads: int) -> Model:
     """The graphs of a model folder, whatever it is of."""
     manifest, weights = manifests.read(folder), read_weights(folder / WEIGHTS)
-    sessions = {
-        name: open_session(
-            folder / entry.file,
-            bound(weights, entry.weights, entry.precision),
-            threads=threads,
-            provider=entry.provider,
-            precision=entry.precision,
-        )
-        for name, entry in manifest.graphs.items()
-    }
-    return Model(folder.name, sessions)
+    open_here = partial(open_graph, folder, weights=weights, threads=threads)
+    sessions = {name: open_here(entry) for name, entry in manifest.graphs.items()}
+    few = {name: (entry.rows, open_here(entry)) for name, entry in manifest.few.items()}
+    return Model(folder.name, sessions, few)
 
 
 def write(
