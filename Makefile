@@ -11,7 +11,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models test test-data check format evaluate load bench-engines proto lock develop readme calls
+.PHONY: serve models test test-data check format evaluate tune load bench-engines proto lock develop readme calls
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -49,6 +49,11 @@ format: $(DEVELOP)/.installed
 
 evaluate: $(DEVELOP)/.installed  ## measure the shipped models on DATA_DIR and rewrite README's table
 	$(DEVELOP)/bin/python -m models evaluate --all --data-dir $(DATA_DIR) --readme README.md
+
+tune: $(DEVELOP)/.installed  ## find the fastest way to run each model here (NAME for one of them)
+	for name in $(or $(NAME),translation image-classification audio-classification \
+	  automatic-speech-recognition); do \
+	  $(DEVELOP)/bin/python -m export tune $$name --data-dir $(DATA_DIR) || exit 1; done
 
 load: $(DEVELOP)/.installed  ## every task over both doors of a running service, against the budget
 	$(DEVELOP)/bin/python -m loadtests

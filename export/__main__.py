@@ -1,6 +1,7 @@
-"""`python -m export NAME`: trained run → model folder in the store, and a table of the checks."""
+"""`python -m export model|tune NAME`: trained run → model folder in the store, and what was checked."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,11 @@ from rich.table import Table
 from export.model import export_model
 from export.precision import PRECISIONS, change_precision
 from export.publish import replacing
+from export.published import from_published
 from export.refusal import Refusal
 from export.source import from_package, from_run
 from export.targets import TARGETS
+from export.tune import tune
 from models.checkpoint import BadCheckpoint
 from service import store
 from service.manifest import Manifest
@@ -51,7 +54,7 @@ def refused(console: Console, outcome: str) -> Iterator[None]:
 
 
 @app.command()
-def main(
+def model(
     name: str,
     run_dir: Annotated[Path | None, typer.Option(help="Default: runs/NAME.")] = None,
     whisper: Annotated[str, typer.Option(help="Fetch this Whisper model: tiny.en or base.")] = "",
@@ -84,6 +87,50 @@ def main(
     if install:
         with refused(console, "not in the store"):
             console.print(f"in the store as {store.install(out / name)}")
+
+
+@app.command("tune")
+def tune_command(
+    name: str,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Default: the model of the store, or the shipped one.")
+    ] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder with the data sets.")] = Path("data"),
+    threads: Annotated[int, typer.Option(min=1, help="Most cores of one run.")] = (
+        os.cpu_count() or 1
+    ),
+    rounds: Annotated[int, typer.Option(min=5)] = 5,
+    out: Annotated[Path, typer.Option(help="Folder for what is tried.")] = Path("build/tune"),
+    install: Annotated[bool, typer.Option(help="Put the fastest in the store.")] = True,
+) -> None:
+    """Find the fastest way to run the model NAME on this machine that loses no quality."""
+    console = Console()
+    with refused(console, "not tuned"):
+        source = store.locate(name) or store.shipped().get(name)
+        if run_dir is None and source is None:
+            raise Refusal(f"no model {name} in the store: make models puts it there")
+        trained = from_run(run_dir) if run_dir or source is None else from_published(source)
+        folder, manifest = tune(
+            trained, name, out / name, data_dir=data_dir, threads=threads, rounds=rounds
+        )
+        console.print(ways(manifest))
+        if install:
+            console.print(f"in the store as {store.install(folder)}")
+
+
+def ways(manifest: Manifest) -> Table:
+    """What every way took, the chosen one marked."""
+    tuning = manifest.tuning
+    assert tuning is not None
+    batches = sorted({each.batch for each in tuning.measured})
+    table = Table("way", *(f"batch {batch}, ms" for batch in batches))
+    for way in dict.fromkeys(each.way for each in tuning.measured):
+        times = {each.batch: each for each in tuning.measured if each.way == way}
+        cells = [f"{times[batch].median_ms:.1f}" for batch in batches]
+        table.add_row(f"{way} [green]chosen[/green]" if way == tuning.way else way, *cells)
+    for way, why in tuning.refused.items():
+        table.add_row(way, escape(why), *[""] * (len(batches) - 1))
+    return table
 
 
 if __name__ == "__main__":

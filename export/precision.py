@@ -33,8 +33,8 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
     manifest = manifests.read(folder)
     candidate = folder.parent / f".{folder.name}.{precision}"
     shutil.rmtree(candidate, ignore_errors=True)
-    shutil.copytree(folder, candidate)
     try:
+        shutil.copytree(folder, candidate)
         manifest = seal(candidate, PRECISIONS[precision](candidate, manifest, data_dir))
         quality = compare(manifest.name, data_dir, reference=folder, candidate=candidate)
         manifest = seal(candidate, manifest.model_copy(update={"quality": quality}))

@@ -54,6 +54,8 @@ class GraphFile(Record):
     weights: list[str]
     provider: Provider = "cpu"
     precision: Precision = "float32"
+    threads: int | None = None
+    """Cores one run is to use, if the service may use as many; all of the service's if not set."""
 
 
 class FewRows(GraphFile):
@@ -61,6 +63,27 @@ class FewRows(GraphFile):
 
     rows: int
     """The largest batch it is for."""
+
+
+class Measured(Record):
+    """How long one way to run a model took for batches of one size."""
+
+    way: str
+    """Target, precision and threads."""
+    batch: int
+    median_ms: float
+    least_ms: float
+    rounds: int
+
+
+class Tuning(Record):
+    """What the ways to run a model took on one machine, and which was taken."""
+
+    machine: str
+    way: str
+    measured: list[Measured]
+    refused: dict[str, str]
+    """Ways that were not measured, and why."""
 
 
 class Quality(Record):
@@ -105,6 +128,7 @@ class Manifest(Record):
     cache_dtype: Literal["float32", "float16", "int8"] = "float32"
     """Of the keys and values that one graph gives and another takes."""
     package: Package | None = None
+    tuning: Tuning | None = None
     quality: dict[str, Quality] = {}
     """What quantization cost, by group of the dev split; empty where nothing was quantized."""
 

@@ -108,7 +108,7 @@ def open_graph(
     return open_session(
         folder / entry.file,
         bound(weights, entry.weights, entry.precision),
-        threads=threads,
+        threads=min(threads, entry.threads or threads),
         provider=entry.provider,
         precision=entry.precision,
     )

@@ -34,7 +34,7 @@ def install(folder: Path) -> str:
     """Copy a model folder into the store, unless its version is there; returns its tag."""
     manifest = manifests.read(folder)
     tag = f"{manifest.name}:{manifest.version}"
-    if not holds(tag):
+    if not holds(tag) or manifests.read(Path(bentoml.models.get(tag).path)) != manifest:
         with suppress(bentoml.exceptions.NotFound):
             bentoml.models.delete(tag)  # what an interrupted install left
         with bentoml.models.create(tag, module="attendant") as entry:

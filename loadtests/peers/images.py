@@ -11,8 +11,9 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from export import published
 from export.model import round_to_float16
-from loadtests.peers import lowered, shipped
+from loadtests.peers import lowered
 from loadtests.peers.peer import ATTENDANT, DEFAULT_ONNX, IMAGE, INPUTS, JOB, REFERENCE
 from models import checkpoint
 from models.architectures import vit
@@ -39,7 +40,7 @@ def prepare_tiny(folder: Path, _: Path) -> None:
 
 def prepare_shipped(folder: Path, data_dir: Path) -> None:
     """Pictures of the test split."""
-    of, model = shipped.module(SHIPPED / "image-classification")
+    of, model = published.module(SHIPPED / "image-classification")
     images, _, _ = cifar10.read_images(data_dir / cifar10.PATH, "test")
     _prepare(folder, of, model, np.ascontiguousarray(normalised(images[:ROWS])))
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tokenizers import Tokenizer
 
+from export import published
 from export.model import round_to_float16
-from loadtests.peers import hugging_face, lowered, shipped
+from loadtests.peers import hugging_face, lowered
 from loadtests.peers.engines.attendant import greedy
 from loadtests.peers.peer import ATTENDANT, HUGGING_FACE, INPUTS, JOB, REFERENCE, TRANSLATION
 from models.architectures import transformer
@@ -50,7 +51,7 @@ def prepare_marian(folder: Path, _: Path) -> None:
 
 def prepare_shipped(folder: Path, data_dir: Path) -> None:
     """German and French sentences of the test split, about as long as asked for, into English."""
-    _, model = shipped.module(SHIPPED / "translation")
+    _, model = published.module(SHIPPED / "translation")
     assert isinstance(model, transformer.Transformer)
     tokenizer = Tokenizer.from_file(str(SHIPPED / "translation" / "tokenizer.json"))
     ids = tokenizer.get_vocab()

@@ -1,4 +1,4 @@
-"""a model folder of ours → the torch module it was exported from.
+"""a published model folder → the torch module it was exported from, to be lowered anew.
 
 Small tensors stand in the graphs, matrices in the weights file; what the export folded into a
 convolution becomes that convolution's normalisation.
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from export.quantize import INT8, SCALE
+from export.source import Trained
 from models.catalogue import Architecture, architecture
+from models.checkpoint import BadCheckpoint
 from service import manifest as manifests
 from service.manifest import WEIGHTS
 from service.session import read_weights
@@ -34,6 +36,25 @@ def stored(folder: Path) -> dict[str, Tensor]:
         matrix = name.removesuffix(INT8)
         arrays[matrix] = arrays[name].astype("float32") * arrays[matrix + SCALE][:, None]
     return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
+def from_published(folder: Path) -> Trained:
+    """What exporting the folder's model again takes; BadCheckpoint if a tensor is missing."""
+    manifest = manifests.read(folder)
+    try:
+        of, model = module(folder)
+    except KeyError as missing:
+        raise BadCheckpoint(str(missing)) from missing
+    graphs = [entry.file for entry in (*manifest.graphs.values(), *manifest.few.values())]
+    return Trained(
+        of,
+        model,
+        assets=[folder / name for name in manifest.files if name not in (*graphs, WEIGHTS)],
+        data=manifest.data,
+        recipe=manifest.recipe,
+        metrics=manifest.metrics,
+        package=manifest.package,
+    )
 
 
 def module(folder: Path) -> tuple[Architecture, nn.Module]:
