@@ -1,4 +1,4 @@
-"""`python -m export model|tune NAME`: trained run → model folder in the store, and what was checked."""
+"""`python -m export model NAME`, `tune NAME`: trained model → the store, and what was checked."""
 
 import errno
 import os
@@ -107,9 +107,12 @@ def tune_command(
     console = Console()
     with refused(console, "not tuned"):
         source = store.locate(name) or store.shipped().get(name)
-        if run_dir is None and source is None:
+        if run_dir is not None:
+            trained = from_run(run_dir)
+        elif source is not None:
+            trained = from_published(source)
+        else:
             raise Refusal(f"no model {name} in the store: make models puts it there")
-        trained = from_run(run_dir) if run_dir or source is None else from_published(source)
         folder, manifest = tune(
             trained, name, out / name, data_dir=data_dir, threads=threads, rounds=rounds
         )

@@ -166,7 +166,7 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
 
 def exported(run: Path, out: Path, *more: str) -> str:
     """What the command prints when it refuses; the paths in it are wrapped by no terminal."""
-    options = ["translation", "--run-dir", str(run), "--out", str(out), *more]
+    options = ["model", "translation", "--run-dir", str(run), "--out", str(out), *more]
     result = CliRunner().invoke(command.app, options)
     assert result.exit_code == 1, (result.output, result.exception)
     return result.output
@@ -198,7 +198,8 @@ def test_what_was_published_before_outlives_a_refusal(
 
 
 def test_float16_is_no_choice_for_a_target_that_always_has_it(run: Path) -> None:
-    options = ["translation", "--target", "cuda", "--precision", "int8", "--run-dir", str(run)]
+    options = ["model", "translation", "--target", "cuda", "--precision", "int8"]
+    options += ["--run-dir", str(run)]
     result = CliRunner().invoke(command.app, options)
     assert result.exit_code == 2
     assert "leave --precision out" in " ".join(result.output.replace("│", "").split())

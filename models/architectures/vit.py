@@ -6,7 +6,7 @@ attention pooling); Xiao et al. 2021, "Early Convolutions Help Transformers See 
 images, and an hour on one core, convolutions learn faster what every picture has in common.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -180,6 +180,7 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
 def graphs(model: VisionTransformer) -> tuple[Graph]:
     """The whole model, from normalised pixels to logits."""
     side = model.config.side
+    pixels = replace(CONTRACT["model"].inputs["pixels"], axes=("batch", 3, side, side))
 
     def inputs(*, batch: int) -> dict[str, Tensor]:
         return {"pixels": torch.randn(batch, 3, side, side)}
@@ -188,7 +189,7 @@ def graphs(model: VisionTransformer) -> tuple[Graph]:
         Graph(
             name="model",
             module=model,
-            contract=CONTRACT["model"],
+            contract=replace(CONTRACT["model"], inputs={"pixels": pixels}),
             outputs=["logits"],
             inputs=inputs,
             cases=[{"batch": batch} for batch in (3, 1, 2, 8, 64)],
