@@ -1,0 +1,110 @@
+"""The tuner lets ways take turns, keeps those that lose no quality, and the service obeys it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export import tune
+from export.gate import GateError
+from export.published import from_published
+from export.source import Trained
+from export.tune import Way, fastest, measure
+from service import manifest as manifests
+from service import session, store
+from service.manifest import Measured
+from service.tasks import Item
+from service.tasks import task as task_of
+
+TRANSLATION = task_of("translation")
+
+
+def took(way: str, *medians_ms: float) -> list[Measured]:
+    return [
+        Measured(way=way, batch=batch, median_ms=ms, least_ms=ms, rounds=5)
+        for batch, ms in zip((1, 4, 16), medians_ms, strict=True)
+    ]
+
+
+def test_the_fastest_way_is_so_over_all_batch_sizes() -> None:
+    one_sided = took("best alone", 1.0, 40.0, 200.0)
+    assert fastest([*one_sided, *took("even", 2.0, 10.0, 60.0)]) == "even"
+
+
+def items() -> list[Item]:
+    item = {
+        "source": np.array([4, 7, 9, 1]),
+        "start": np.array(4),
+        "beam_size": np.array(1),
+        "max_new_tokens": np.array(3),
+        "length_penalty": np.array(1.0),
+        "alternatives": np.array(0),
+    }
+    return [item]
+
+
+def test_every_way_is_measured_at_every_batch_size(tiny_translation: Path) -> None:
+    ways = [Way(tiny_translation, "cpu", "float32", threads) for threads in (1, 2)]
+    measured = measure(TRANSLATION, ways, items(), rounds=5)
+    assert {(each.way, each.batch) for each in measured} == {
+        (way.name, batch) for way in ways for batch in tune.BATCHES
+    }
+    assert all(0 < each.least_ms <= each.median_ms for each in measured)
+
+
+@pytest.fixture
+def tuned(
+    tiny_trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, manifests.Manifest]:
+    """Tuned where int8 loses too much, without the data."""
+
+    def spoilt(*_: Any, **__: Any) -> None:
+        raise GateError("0.3 points may be lost")
+
+    monkeypatch.setitem(tune.PRECISIONS, "int8", spoilt)
+    monkeypatch.setattr(tune, "installed", lambda provider: provider == "cpu")
+    monkeypatch.setattr(tune.evaluate, "examples", lambda *_: [])
+    monkeypatch.setattr(tune, "measure", lambda *_, **__: took("cpu float32, 1 threads", 1, 2, 3))
+    return tune.tune(tiny_trained, "translation", tmp_path, data_dir=tmp_path, threads=2, rounds=5)
+
+
+def test_the_choice_and_its_measurements_are_in_the_manifest(
+    tuned: tuple[Path, manifests.Manifest],
+) -> None:
+    folder, manifest = tuned
+    assert manifest == manifests.read(folder)
+    assert manifest.tuning is not None
+    assert manifest.tuning.way == "cpu float32, 1 threads"
+    assert [each.median_ms for each in manifest.tuning.measured] == [1, 2, 3]
+    assert manifest.tuning.refused == {
+        "cpu int8": "0.3 points may be lost",
+        "openvino float32": "openvino is not installed",
+        "openvino int8": "openvino is not installed",
+    }
+
+
+def test_the_service_uses_as_many_threads_as_were_chosen(
+    tuned: tuple[Path, manifests.Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, manifest = tuned
+    assert {entry.threads for entry in manifest.graphs.values()} == {1}
+    used: list[int] = []
+    opened = session.open_session
+
+    def noted(*arguments: Any, threads: int, **more: Any) -> Any:
+        used.append(threads)
+        return opened(*arguments, threads=threads, **more)
+
+    monkeypatch.setattr(session, "open_session", noted)
+    store.open_model(folder, TRANSLATION, threads=4)
+    assert used == [1, 1]
+
+
+def test_a_published_model_is_exported_anew_without_its_run(tiny_translation: Path) -> None:
+    trained = from_published(tiny_translation)
+    manifest = manifests.read(tiny_translation)
+    assert trained.architecture.name == manifest.architecture
+    assert {path.name for path in trained.assets} == {"tokenizer.json"}
+    for name, tensor in trained.model.state_dict().items():
+        assert tensor.isfinite().all(), name
