@@ -128,7 +128,7 @@ def checked(
         file=folder / "model.onnx",
         weights=weights,
         mapped=Mapped(LOWERING),
-        attentions=Attentions(plain=1),
+        attentions=Attentions(whole=1),
         tolerance=1e-4,
     )
 

@@ -71,7 +71,7 @@ def test_a_fusion_that_misses_one_attention_agrees_in_its_numbers(
         file=tmp_path / "graph.onnx",
         weights=weights,
         mapped=Mapped(contrib_attention.LOWERING),
-        attentions=Attentions(plain=1),
+        attentions=Attentions(whole=1),
         tolerance=trained.architecture.tolerance,
     )
     assert report.attention_ops == {"MultiHeadAttention": 1}
