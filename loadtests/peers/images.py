@@ -5,6 +5,7 @@ import logging
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ def _prepare(folder: Path, of: Architecture, model: nn.Module, pixels: np.ndarra
     round_to_float16(model)
     config: vit.Config = model.config  # type: ignore[assignment]
     state = {"architecture": of.name, "config": asdict(config), "model": model.state_dict()}
-    torch.save(state, folder / checkpoint.NAME)
+    untrained: dict[str, Any] = {"recipe": {}, "step": 0, "optimizers": []}
+    torch.save(state | untrained, folder / checkpoint.NAME)
     console.print("  the default export")
     inputs = torch.from_numpy(pixels)
     with warnings.catch_warnings():
