@@ -73,7 +73,8 @@ def race(
 
 
 def _out(fault: Exception) -> Raced:
-    return Raced(status="skipped" if isinstance(fault, Skipped) else "failed", reason=str(fault))
+    reason = str(fault).replace(f"{Path.cwd()}/", "")  # the page names no machine's folders
+    return Raced(status="skipped" if isinstance(fault, Skipped) else "failed", reason=reason)
 
 
 def _ready(peer: Peer, folder: Path, terms: Terms, quality: Quality) -> tuple[Remote, Raced]:
