@@ -67,7 +67,7 @@ def _(
 
 
 def attend_cached(
-    query_key_value: Float[Tensor, "batch 1 3*width"],
+    query_key_value: Float[Tensor, "batch 1 three_widths"],
     *,
     past_key: Float[Tensor, "batch heads max_len head_dim"],
     past_value: Float[Tensor, "batch heads max_len head_dim"],
