@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.quantize import INT8_MAX
 from service.contract import Tensor
 from service.session import Arrays, Runner
 
 MARGIN = 1.1
 """What is larger than any sample by more than this is cut off."""
-INT8_MAX = 127
 
 
 class _Watched:

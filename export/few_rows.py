@@ -12,9 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from export.quantize import INT8, SCALE
-from service.manifest import WEIGHTS
-from service.session import BLOCKS, TRANSPOSED
+from export.quantize import declare
+from service.session import BLOCKS, INT8, SCALE, TRANSPOSED
 
 MOST_ROWS = 4
 """From 8 rows on tiles are faster (512 x 2,048 and 512 x 58,101, two cores with AMX)."""
@@ -64,8 +63,5 @@ def for_few_rows(
     kept = [each for each in proto.graph.initializer if each.name in read]
     del out.graph.initializer[:]
     out.graph.initializer.extend(kept)
-    for name, (dtype, shape) in made.items():
-        initializer = out.graph.initializer.add(name=name, data_type=dtype, dims=shape)
-        initializer.data_location = onnx.TensorProto.EXTERNAL
-        initializer.external_data.add(key="location", value=WEIGHTS)
+    declare(out.graph, made)
     return out

@@ -13,9 +13,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from service.contract import HANDED_ON
+
 Scales = Mapping[str, NDArray[np.float32]]
 """What one step of the integers counts: `past_key_0` → (heads, head_dim), and so on."""
-PASSED = {"kept": "cross", "present": "past"}
 K_SCALE = 12
 """Where GroupQueryAttention takes the scale of the keys; that of the values follows."""
 MOVES = ("Transpose", "Reshape", "Split", "Identity")
@@ -38,7 +39,7 @@ def step_over_int8(proto: onnx.ModelProto, scales: Scales) -> onnx.ModelProto:
         node.attribute.append(helper.make_attribute("kv_cache_bit_width", 8))
     for value in (*out.graph.input, *out.graph.output):
         kind, _, layer = value.name.partition("_")
-        if f"{PASSED.get(kind, kind)}_{layer}" in scales:
+        if f"{HANDED_ON.get(kind, kind)}_{layer}" in scales:
             value.type.tensor_type.elem_type = onnx.TensorProto.INT8
     return out
 

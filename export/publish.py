@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from export import card
-from export.quantize import SCALE
 from export.source import Trained
 from export.targets import Mapped
 from service import manifest as manifests
 from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
+from service.session import SCALE
 
 INLINE_BYTES = 1_024
 """Initializers up to this size stay in the graph; larger ones are weights."""

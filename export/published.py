@@ -11,13 +11,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.quantize import INT8, SCALE
 from export.source import Trained
 from models.catalogue import Architecture, architecture
 from models.checkpoint import BadCheckpoint
 from service import manifest as manifests
 from service.manifest import WEIGHTS
-from service.session import read_weights
+from service.session import INT8, SCALE, read_weights
 
 FOLDED_BIAS = ".weight_bias"
 """What the name of a convolution's bias ends in, once the normalisation behind it is folded."""

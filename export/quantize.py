@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from service.manifest import WEIGHTS
-from service.session import TRANSPOSED
+from service.session import INT8, SCALE, TRANSPOSED
 
 LEAST_ELEMENTS = 16_384
 """Smaller matrices stay as they are: nothing is won, and a classifier's last layer is small."""
 INT8_MAX = 127
-INT8, SCALE = ".int8", ".scale"
-"""What is added to the name of a matrix for its rounded values and for what they count."""
 
 Weights = dict[str, NDArray[Any]]
 
@@ -29,6 +27,14 @@ def rounded(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.f
     """A matrix of [channels out, channels in] → int8 and a scale per row; 0 stays 0."""
     scale = np.maximum(np.abs(matrix).max(axis=1), np.finfo(np.float32).tiny) / INT8_MAX
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def declare(graph: onnx.GraphProto, made: Mapping[str, tuple[int, list[int]]]) -> None:
+    """Add initializers, by dtype and shape, that the graph takes from the weights file."""
+    for name, (dtype, shape) in made.items():
+        initializer = graph.initializer.add(name=name, data_type=dtype, dims=shape)
+        initializer.data_location = onnx.TensorProto.EXTERNAL
+        initializer.external_data.add(key="location", value=WEIGHTS)
 
 
 def quantize(
@@ -139,10 +145,7 @@ class _Graph:
         kept = [initializer for initializer in graph.initializer if initializer.name in read]
         del graph.initializer[:]
         graph.initializer.extend(kept)
-        for name, (dtype, shape) in self.made.items():
-            initializer = graph.initializer.add(name=name, data_type=dtype, dims=shape)
-            initializer.data_location = onnx.TensorProto.EXTERNAL
-            initializer.external_data.add(key="location", value=WEIGHTS)
+        declare(graph, self.made)
         if "last_axis" in read:
             graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "last_axis"))
         if not any(each.domain == "com.microsoft" for each in self.proto.opset_import):

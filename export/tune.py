@@ -18,9 +18,9 @@ from typing import Any
 
 from rich.progress import Progress
 
-from export.gate import SPLITS, compare
+from export.gate import SPLITS
 from export.model import export_model
-from export.precision import PRECISIONS
+from export.precision import change_precision
 from export.publish import seal
 from export.refusal import Refusal
 from export.source import Trained
@@ -63,7 +63,6 @@ def candidates(
     """Model folders below `folder` that pass the gate, and why others are not there."""
     made: dict[tuple[str, str], Path] = {}
     refused: dict[str, str] = {}
-    reference = folder / f"cpu-{PRECISE}"
     for target, precision in TRIED:
         if not installed(target):  # type: ignore[arg-type]
             refused[f"{target} {precision}"] = f"{target} is not installed"
@@ -74,10 +73,7 @@ def candidates(
                 export_model(trained, name=name, target=target, folder=plain)
             else:
                 shutil.copytree(plain, here)
-                manifest = PRECISIONS[precision](here, manifests.read(plain), data_dir)
-                seal(here, manifest)
-                quality = compare(name, data_dir, reference=reference, candidate=here)
-                seal(here, manifest.model_copy(update={"quality": quality}))
+                change_precision(here, precision=precision, data_dir=data_dir)
             made[target, precision] = here
         except Refusal as error:
             refused[f"{target} {precision}"] = str(error)
@@ -132,8 +128,8 @@ def tune(
     shutil.rmtree(folder, ignore_errors=True)
     made, refused = candidates(trained, name, folder, data_dir)
     task = task_of(name)
-    few = sorted({1, threads})
-    ways = [Way(path, *kind, threads=each) for kind, path in made.items() for each in few]
+    counts = sorted({1, threads})
+    ways = [Way(path, *kind, threads=each) for kind, path in made.items() for each in counts]
     examples = evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))[: max(BATCHES)]
     assets = task.load_assets(ways[0].folder)
     items = [item for example in examples for item in task.preprocess(example.request, assets)]
@@ -141,11 +137,13 @@ def tune(
     chosen = fastest(measured)
     way = next(each for each in ways if each.name == chosen)
     manifest = manifests.read(way.folder)
-    graphs: Mapping[str, Any] = {
-        graph: entry.model_copy(update={"threads": way.threads})
-        for graph, entry in manifest.graphs.items()
-    }
+
+    def with_threads(entries: Mapping[str, Any]) -> dict[str, Any]:
+        update = {"threads": way.threads}
+        return {graph: entry.model_copy(update=update) for graph, entry in entries.items()}
+
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     tuning = Tuning(machine=machine, way=chosen, measured=measured, refused=refused)
-    update = {"graphs": graphs, "tuning": tuning}
+    graphs, few = with_threads(manifest.graphs), with_threads(manifest.few)
+    update = {"graphs": graphs, "few": few, "tuning": tuning}
     return way.folder, seal(way.folder, manifest.model_copy(update=update))

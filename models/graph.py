@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.layers import keep_mask
+from service.contract import HANDED_ON
 from service.contract import Graph as Contract
 
 
@@ -50,10 +51,7 @@ def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
         lengths = inputs["source_lengths"]
     else:
         return None
-    return keep_mask(lengths, inputs[f"{PASSED[kind]}_{layer}"].shape[2]).transpose(2, 3)
-
-
-PASSED = {"present": "past", "kept": "cross"}
+    return keep_mask(lengths, inputs[f"{HANDED_ON[kind]}_{layer}"].shape[2]).transpose(2, 3)
 
 
 class DecoderSizes(Protocol):

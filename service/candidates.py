@@ -47,7 +47,7 @@ def best(
     values = np.take_along_axis(logits, np.minimum(tokens, vocab - 1), axis=1)
     values[tokens >= vocab] = -np.inf  # the last block is shorter
     count = min(count, vocab)
-    order = np.sort(np.argpartition(-values, count - 1, axis=1)[:, :count], axis=1)
-    sorted_ = np.argsort(-np.take_along_axis(values, order, axis=1), axis=1, kind="stable")
-    order = np.take_along_axis(order, sorted_, axis=1)
+    found = np.sort(np.argpartition(-values, count - 1, axis=1)[:, :count], axis=1)
+    ranks = np.argsort(-np.take_along_axis(values, found, axis=1), axis=1, kind="stable")
+    order = np.take_along_axis(found, ranks, axis=1)
     return np.take_along_axis(tokens, order, axis=1), np.take_along_axis(values, order, axis=1)

@@ -30,6 +30,10 @@ class Graph:
     outputs: Mapping[str, Tensor]
 
 
+HANDED_ON = {"kept": "cross", "present": "past"}
+"""What begins the name of an output of a decoding step → that of the input it continues."""
+
+
 def decoding_step(source: Mapping[str, Tensor]) -> Graph:
     """The graph that every encoder-decoder has: one token a row in, logits and caches out.
 

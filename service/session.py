@@ -19,6 +19,8 @@ log = logging.getLogger("attendant")
 Arrays = Mapping[str, NDArray[Any]]
 
 
+INT8, SCALE = ".int8", ".scale"
+"""What is added to the name of a matrix for its rounded values and for what they count."""
 TRANSPOSED, BLOCKS = ".transposed", ".blocks"
 """What the name of a stored matrix ends in where a graph takes it turned, or each row in blocks of
 a size that follows."""
@@ -35,7 +37,7 @@ def _arranged(weights: Arrays, name: str) -> NDArray[Any]:
     if array.dtype == np.int8:
         # The operator counts from 0: 128 stands for 0.
         return (array.view(np.uint8) ^ 0x80).reshape(len(array), -1, int(size))
-    matrix = weights[stored.removesuffix(".scale") + ".int8"]
+    matrix = weights[stored.removesuffix(SCALE) + INT8]
     return np.repeat(array[:, None], matrix.shape[1] // int(size), axis=1)
 
 

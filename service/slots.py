@@ -13,11 +13,8 @@ from jaxtyping import Float32
 from numpy import ndarray
 from numpy.typing import NDArray
 
-from service.contract import Tensor
+from service.contract import HANDED_ON, Tensor
 from service.session import Runner
-
-KEPT = {"cross": "kept", "past": "present"}
-"""What goes in as the one comes out, unmoved, as the other."""
 
 
 def _size(tensor: Tensor, axis: int) -> int:
@@ -66,17 +63,14 @@ class Slots:
 
     def _bound(self, rows: int) -> Callable[[], None]:
         """A step of the first `rows` rows."""
-        layers = {
-            name: array[:rows]
-            for name, array in (self.memory | self.caches).items()
-            if name.partition("_")[0] in KEPT
-        }
-        plain = self.memory | {"tokens": self.tokens, "past_lengths": self.past_lengths}
+        fed = {"tokens": self.tokens, "past_lengths": self.past_lengths}
+        arrays = self.memory | self.caches | fed
+        inputs = {name: array[:rows] for name, array in arrays.items()}
         outputs = {"logits": self.logits[:rows]}
-        for name, array in layers.items():
-            kind, _, layer = name.partition("_")
-            outputs[f"{KEPT[kind]}_{layer}"] = array
-        inputs = {name: array[:rows] for name, array in plain.items()} | layers
+        for output, taken in HANDED_ON.items():
+            for name in (*self.memory, *self.caches):
+                if name.startswith(f"{taken}_"):
+                    outputs[name.replace(taken, output, 1)] = inputs[name]
         return self.model.bind("decoder", inputs, outputs)
 
     def move(self, parents: Sequence[int], length: int) -> None:

@@ -63,7 +63,7 @@ def tuned(
     def spoilt(*_: Any, **__: Any) -> None:
         raise GateError("0.3 points may be lost")
 
-    monkeypatch.setitem(tune.PRECISIONS, "int8", spoilt)
+    monkeypatch.setattr(tune, "change_precision", spoilt)
     monkeypatch.setattr(tune, "installed", lambda provider: provider == "cpu")
     monkeypatch.setattr(tune.evaluate, "examples", lambda *_: [])
     monkeypatch.setattr(tune, "measure", lambda *_, **__: took("cpu float32, 1 threads", 1, 2, 3))
