@@ -54,8 +54,12 @@ class UnsupportedMedia(Problem):
     title = "unsupported media type"
 
 
+@dataclass
 class Overloaded(Problem):
     """The queue is full; the same request may succeed later."""
+
+    retry_after_s: float = 1.0
+    """When the queue is expected to have room."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = grpc.StatusCode.RESOURCE_EXHAUSTED

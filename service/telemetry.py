@@ -5,6 +5,7 @@ from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -39,6 +40,19 @@ _batches = Histogram(
     registry=REGISTRY,
 )
 _queue = Gauge("attendant_queue_cost", "Cost of the waiting items", ["task"], registry=REGISTRY)
+_rejected = Counter(
+    "attendant_rejected_total",
+    "Requests refused at the door",
+    ["task", "reason"],
+    registry=REGISTRY,
+)
+_cancelled = Counter(
+    "attendant_cancelled_total",
+    "Items dropped because nobody waits for them",
+    ["task", "stage"],
+    registry=REGISTRY,
+)
+_tokens = Counter("attendant_tokens_total", "Tokens generated", ["task"], registry=REGISTRY)
 _ready = Gauge("attendant_model_ready", "1 when the task is served", ["task"], registry=REGISTRY)
 
 log = logging.getLogger("attendant")
@@ -79,6 +93,19 @@ def batch(task: str, items: int) -> None:
 
 def queue(task: str, cost: int) -> None:
     _queue.labels(task).set(cost)
+
+
+def rejected(task: str, reason: Literal["queue", "deadline"]) -> None:
+    """The queue is full, or the answer would come after the deadline."""
+    _rejected.labels(task, reason).inc()
+
+
+def cancelled(task: str, stage: Literal["queued", "running"]) -> None:
+    _cancelled.labels(task, stage).inc()
+
+
+def tokens(task: str, count: int) -> None:
+    _tokens.labels(task).inc(count)
 
 
 def ready(task: str, is_ready: bool) -> None:
