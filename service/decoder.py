@@ -1,178 +1,143 @@
-"""encoded sources → token sequences: greedy and beam search over a cache that stays in place.
+"""encoded items → token sequences, over a cache that stays in place.
 
-Rows of finished items are filled with the last live ones, so that a step computes live rows only.
+Items come and go between steps, and each is as far as it is: the rows of one that is finished are
+taken over by the last, so that a step computes live rows only.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from service.candidates import best, log_sum_exp
+from service.search import Beam, Hypothesis, Search, considered
 from service.session import Runner
 from service.slots import Slots
 
-Logits = NDArray[np.float32]
-Rule = Callable[[Logits, list[list[int]]], None]
-"""Edits the logits (rows, vocab) in place, given the tokens generated so far for each row."""
+Encoded = Mapping[str, NDArray[Any]]
+"""What the decoder graph takes from the encoder, batch first."""
+Encode = Callable[[Runner, Sequence[dict[str, NDArray[Any]]]], Encoded]
+"""The inputs of many searches → what the decoder takes of them."""
+Way = Generator[Search, list[Hypothesis], dict[str, NDArray[Any]]]
+"""One item's way: asks for searches one after another, gets their hypotheses, returns its row."""
 
 
-@dataclass(frozen=True)
-class Hypothesis:
-    """A finished sequence, without prompt and end token."""
+class Decoder:
+    """A decoding batch that items join and leave between steps."""
 
-    tokens: list[int]
-    log_probability: float
-    """Sum over the tokens and, where it was reached, the end token."""
-    ended: bool = True
+    def __init__(self, model: Runner, *, rows: int, max_len: int) -> None:
+        self.slots = Slots(model, rows=rows, max_len=max_len)
+        self.live: list[Beam] = []
+        """In the order of their rows."""
 
     @property
-    def score(self) -> float:
-        """Mean log-probability of a token."""
-        return self.ranked(1.0)
+    def rows(self) -> int:
+        return sum(beam.width for beam in self.live)
 
-    def ranked(self, length_penalty: float) -> float:
-        """By what hypotheses of different lengths are compared; 0 prefers short ones, 1 none."""
-        length = len(self.tokens) + self.ended or 1
-        return self.log_probability / math.pow(length, length_penalty)
+    @property
+    def room(self) -> int:
+        return self.slots.capacity - self.rows
 
+    def admit(self, searches: Sequence[Search], encoded: Encoded) -> list[Beam]:
+        """Let items join whose encoder has run; they must fit into the room."""
+        beams = [Beam(search) for search in searches]
+        self.slots.fill(self.rows, [beam.width for beam in beams], encoded)
+        self.live += beams
+        return beams
 
-def considered(width: int) -> int:
-    """How many tokens of each hypothesis a search looks at.
-
-    At most `width` of the best 2 * width of all can be ends, so that `width` open ones remain; a
-    greedy search is over with its first end.
-    """
-    return 1 if width == 1 else 2 * width
-
-
-@dataclass
-class _Live:
-    """The open hypotheses of one item, best first, and those that have ended."""
-
-    index: int
-    budget: int
-    length_penalty: float
-    tokens: list[list[int]]
-    scores: list[float]
-    ended: list[Hypothesis] = field(default_factory=list)
-
-    def advance(self, candidates: NDArray[np.int64], added: Logits, end: int) -> list[int]:
-        """Extend by one token; returns the parent of each new open hypothesis.
-
-        `candidates` are the best `considered(width)` tokens of each open hypothesis, best first,
-        `added` their log-probabilities. A greedy search that has ended keeps its tokens.
-        """
-        width = len(self.scores)
-        totals = np.array(self.scores)[:, None] + added
-        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
-        parents: list[int] = []
-        tokens: list[list[int]] = []
-        scores: list[float] = []
-        for flat in order:
-            parent, rank = divmod(int(flat), totals.shape[1])
-            token, score = int(candidates[parent, rank]), float(totals[parent, rank])
-            if token == end:
-                if len(parents) < width and np.isfinite(score):
-                    self.ended.append(Hypothesis(self.tokens[parent], score))
-            elif len(parents) < width:
-                parents.append(parent)
-                tokens.append([*self.tokens[parent], token])
-                scores.append(score)
-        if parents:
-            self.tokens, self.scores = tokens, scores
-        return parents or [0]
-
-    def done(self) -> bool:
-        """No open hypothesis can still beat the ended ones, or the budget is used up."""
-        if len(self.tokens[0]) >= self.budget:
-            return True
-        if len(self.ended) < len(self.scores):
-            return False
-        # Greedy search ends with the first end token that is the best one.
-        longest = (self.budget + 1) ** self.length_penalty
-        return len(self.scores) == 1 or (
-            max(ended.ranked(self.length_penalty) for ended in self.ended)
-            >= self.scores[0] / longest
-        )
-
-    def result(self) -> list[Hypothesis]:
-        cut = [
-            Hypothesis(tokens, score, ended=False)
-            for tokens, score in zip(self.tokens, self.scores, strict=True)
-            if np.isfinite(score)
-        ]
-        return sorted(self.ended or cut, key=lambda each: -each.ranked(self.length_penalty))
-
-
-def decode(
-    model: Runner,
-    encoded: Mapping[str, NDArray[Any]],
-    *,
-    prompts: Sequence[Sequence[int]],
-    end: int,
-    max_new_tokens: Sequence[int],
-    beam_size: int = 1,
-    length_penalties: Sequence[float] | None = None,
-    rule: Rule | None = None,
-    first: Callable[[Logits], None] | None = None,
-) -> list[list[Hypothesis]]:
-    """Decode a batch; returns the hypotheses of each item, best first.
-
-    `encoded` holds what the decoder graph takes from the encoder, batch first, and is written over
-    as rows finish, for it may be large; `prompts` are of one length. Hypotheses are compared by
-    their log-probability over their length to the power of the item's length penalty (1 unless
-    given); beam search ends when no open one can overtake. `first` is shown the logits
-    behind the first token of the prompts, before the rule.
-    """
-    prompt_len = len(prompts[0])
-    slots = Slots(model, encoded, beam_size=beam_size, max_len=prompt_len + max(max_new_tokens))
-    open_scores = [0.0] + [-np.inf] * (beam_size - 1)
-    penalties = length_penalties or [1.0] * len(prompts)
-    live = [
-        _Live(index, budget, penalty, [[] for _ in open_scores], list(open_scores))
-        for index, (budget, penalty) in enumerate(zip(max_new_tokens, penalties, strict=True))
-    ]
-    results: list[list[Hypothesis]] = [[] for _ in prompts]
-
-    def step(tokens: Sequence[int], position: int) -> Logits:
-        logits = slots.step(tokens, position)
-        if first and position == 0:
-            first(logits)
-        return logits
-
-    for position in range(prompt_len - 1):
-        step(_repeated((prompt[position] for prompt in prompts), beam_size), position)
-    position = prompt_len - 1
-    while live:
-        tokens = [
-            generated[-1] if generated else prompts[item.index][-1]
-            for item in live
-            for generated in item.tokens
-        ]
-        logits = step(tokens, position)
-        if rule:
-            rule(logits, [generated for item in live for generated in item.tokens])
-        candidates, values = best(logits, considered(beam_size))
+    def step(self) -> list[Beam]:
+        """Continue every live item by one token; returns those that are finished, in no order."""
+        logits = self.slots.step([token for beam in self.live for token in beam.feed()])
+        starts = self._starts()
+        parents = [list(range(s, s + b.width)) for s, b in zip(starts, self.live, strict=True)]
+        for beam, start in zip(self.live, starts, strict=True):
+            if beam.fed == 1 and beam.search.first:
+                beam.search.first(logits[start])
+        choosing = [index for index, beam in enumerate(self.live) if beam.choosing]
+        if not choosing:
+            return []
+        if len(choosing) < len(self.live):
+            # The rows of the others are at tokens of their prompts.
+            logits = logits[[row for index in choosing for row in parents[index]]]
+        slices = []
+        row = 0
+        for index in choosing:
+            beam = self.live[index]
+            slices.append(slice(row, row + beam.width))
+            row += beam.width
+            if beam.search.rule:
+                beam.search.rule(logits[slices[-1]], beam.tokens)
+        candidates, values = best(logits, max(considered(self.live[i].width) for i in choosing))
         values = values - log_sum_exp(logits, tops=values[:, 0])[:, None]
-        parents: list[list[int]] = []
-        for slot, item in enumerate(live):
-            rows = slice(slot * beam_size, (slot + 1) * beam_size)
-            chosen = item.advance(candidates[rows], values[rows], end)
-            parents.append([slot * beam_size + parent for parent in chosen])
-        position += 1
-        for slot in reversed(range(len(live))):
-            item = live[slot]
-            if item.done():
-                results[item.index] = item.result()
-                live[slot], parents[slot] = live[-1], parents[-1]
-                live.pop(), parents.pop()
-        slots.move([row for rows_of_item in parents for row in rows_of_item], position)
-    return results
+        for index, rows in zip(choosing, slices, strict=True):
+            beam = self.live[index]
+            count = considered(beam.width)
+            chosen = beam.advance(candidates[rows, :count], values[rows, :count])
+            parents[index] = [starts[index] + parent for parent in chosen]
+        finished = [self.live[index] for index in choosing if self.live[index].done()]
+        self._settle(parents, finished)
+        return finished
+
+    def drop(self, beams: Collection[Beam]) -> None:
+        """Let items go that nobody waits for."""
+        starts = self._starts()
+        stay = [list(range(s, s + b.width)) for s, b in zip(starts, self.live, strict=True)]
+        self._settle(stay, beams)
+
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(beam.width for beam in self.live)][:-1]
+
+    def _settle(self, parents: list[list[int]], leaving: Collection[Beam]) -> None:
+        """Have each row continue its parent, and close the holes that items leave.
+
+        The last item takes the place of one that leaves, if it is as wide; else all behind move up.
+        """
+        starts = self._starts()
+        for index in reversed(range(len(self.live))):
+            if self.live[index] not in leaving:
+                continue
+            if self.live[-1].width == self.live[index].width:
+                self.live[index], parents[index] = self.live[-1], parents[-1]
+                starts[index] = starts[-1]
+                self.live.pop(), parents.pop(), starts.pop()
+            else:
+                del self.live[index], parents[index], starts[index]
+        relocated = [
+            row
+            for old, new, beam in zip(starts, self._starts(), self.live, strict=True)
+            for row in range(new, new + beam.width)
+            if old != new
+        ]
+        self.slots.move([row for rows in parents for row in rows], relocated)
 
 
-def _repeated(values: Iterable[int], times: int) -> list[int]:
-    return [value for value in values for _ in range(times)]
+def decode(model: Runner, encoded: Encoded, searches: Sequence[Search]) -> list[list[Hypothesis]]:
+    """Decode one batch to its end; returns the hypotheses of each item, best first.
+
+    `encoded` is written over as rows finish, for it may be large.
+    """
+    longest = max(len(search.prompt) + search.max_new_tokens for search in searches)
+    rows = sum(search.beam_size for search in searches)
+    decoder = Decoder(model, rows=rows, max_len=longest)
+    beams = decoder.admit(searches, encoded)
+    while decoder.live:
+        decoder.step()
+    return [beam.result() for beam in beams]
+
+
+def complete(model: Runner, encode: Encode, ways: Sequence[Way]) -> list[dict[str, NDArray[Any]]]:
+    """Go the ways of many items as one batch; returns their rows."""
+    rows: list[dict[str, NDArray[Any]]] = [{} for _ in ways]
+    waiting = [(index, next(way)) for index, way in enumerate(ways)]
+    while waiting:
+        searches = [search for _, search in waiting]
+        found = decode(model, encode(model, [search.inputs for search in searches]), searches)
+        following = []
+        for (index, _), hypotheses in zip(waiting, found, strict=True):
+            try:
+                following.append((index, ways[index].send(hypotheses)))
+            except StopIteration as returned:
+                rows[index] = returned.value
+        waiting = following
+    return rows

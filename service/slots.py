@@ -1,8 +1,8 @@
-"""encoded sources → rows of a decoding batch: buffers that a decoder graph writes in place.
+"""what encoders gave → rows of a decoding batch: buffers that a decoder graph writes in place.
 
 The graph takes one token per row and adds each layer's new key and value to the buffers it is
 given: past and present are bound to the same memory, so a step copies no cache. The first n rows of
-the buffers are a batch of n.
+the buffers are a batch of n, and each row has a length of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from service.contract import HANDED_ON, Tensor
 from service.session import Runner
 
+SOURCE_AXIS = 2
+"""Of what the encoder gives (batch, heads, src_len, head_dim)."""
+
 
 def _size(tensor: Tensor, axis: int) -> int:
     size = tensor.axes[axis]
@@ -24,46 +27,72 @@ def _size(tensor: Tensor, axis: int) -> int:
 
 
 class Slots:
-    """Row buffers of one decoding batch, bound to the decoder graph by address.
+    """Row buffers of a decoding batch, bound to the decoder graph by address.
 
-    One row is one hypothesis; the `beam_size` hypotheses of an item are neighbours.
+    One row is one hypothesis; those of an item are neighbours. What is never touched takes no
+    memory: the system gives pages as they are written.
     """
 
-    def __init__(
-        self, model: Runner, encoded: Mapping[str, NDArray[Any]], *, beam_size: int, max_len: int
-    ) -> None:
+    def __init__(self, model: Runner, *, rows: int, max_len: int) -> None:
         self.model = model
-        self.beam_size = beam_size
-        self.memory = {
-            name: np.ascontiguousarray(array if beam_size == 1 else array.repeat(beam_size, axis=0))
-            for name, array in encoded.items()
-        }
-        rows = len(next(iter(self.memory.values())))
         tensors = model.tensors("decoder")
         self.caches: dict[str, NDArray[Any]] = {
             name: np.zeros((rows, _size(tensor, 1), max_len, _size(tensor, 3)), tensor.dtype)
             for name, tensor in tensors.items()
             if name.startswith("past_") and name != "past_lengths"
         }
+        self.memory: dict[str, NDArray[Any]] = {}
         self.tokens = np.zeros((rows, 1), np.int64)
-        self.past_lengths = np.zeros(rows, np.int64)
+        self.lengths = np.zeros(rows, np.int64)
         self.logits = np.empty((rows, _size(tensors["logits"], 1)), np.float32)
-        self._run: Callable[[], None] = lambda: None
-        self._rows = 0
+        self._runs: dict[int, Callable[[], None]] = {}
 
-    def step(self, tokens: Sequence[int], past_length: int) -> Float32[ndarray, "rows vocab"]:
-        """Feed one token per row at position `past_length`; returns logits, overwritten later."""
+    @property
+    def capacity(self) -> int:
+        return len(self.lengths)
+
+    def fill(self, row: int, widths: Sequence[int], encoded: Mapping[str, NDArray[Any]]) -> None:
+        """Give a batch of encoded items the rows from `row` on, `widths` of them to each."""
+        self.lengths[row : row + sum(widths)] = 0
+        if not self.memory and len(widths) == self.capacity:
+            # They have one row each and all rows there are: no copy of what may be large.
+            self.memory = {name: np.ascontiguousarray(array) for name, array in encoded.items()}
+            return
+        for name, array in encoded.items():
+            rows = array.repeat(widths, axis=0)
+            kept = self._room(name, rows)
+            at = (slice(row, row + len(rows)), *(slice(size) for size in rows.shape[1:]))
+            kept[at] = rows
+
+    def _room(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """The buffer of one of the encoder's outputs, made or made longer where it must be."""
+        kept = self.memory.get(name)
+        if kept is None:
+            kept = np.zeros((self.capacity, *rows.shape[1:]), rows.dtype)
+        elif rows.ndim > SOURCE_AXIS and rows.shape[SOURCE_AXIS] > kept.shape[SOURCE_AXIS]:
+            shape = list(kept.shape)
+            shape[SOURCE_AXIS] = max(rows.shape[SOURCE_AXIS], 2 * shape[SOURCE_AXIS])
+            longer = np.zeros(shape, kept.dtype)
+            longer[:, :, : kept.shape[SOURCE_AXIS]] = kept
+            kept = longer
+        if kept is not self.memory.get(name):
+            self.memory[name] = kept
+            self._runs.clear()
+        return kept
+
+    def step(self, tokens: Sequence[int]) -> Float32[ndarray, "rows vocab"]:
+        """Feed one token to each of the first rows; returns logits, overwritten later."""
         rows = len(tokens)
         self.tokens[:rows, 0] = tokens
-        self.past_lengths[:rows] = past_length
-        if rows != self._rows:
-            self._run, self._rows = self._bound(rows), rows
-        self._run()
+        if rows not in self._runs:
+            self._runs[rows] = self._bound(rows)
+        self._runs[rows]()
+        self.lengths[:rows] += 1
         return self.logits[:rows]
 
     def _bound(self, rows: int) -> Callable[[], None]:
         """A step of the first `rows` rows."""
-        fed = {"tokens": self.tokens, "past_lengths": self.past_lengths}
+        fed = {"tokens": self.tokens, "past_lengths": self.lengths}
         arrays = self.memory | self.caches | fed
         inputs = {name: array[:rows] for name, array in arrays.items()}
         outputs = {"logits": self.logits[:rows]}
@@ -73,15 +102,20 @@ class Slots:
                     outputs[name.replace(taken, output, 1)] = inputs[name]
         return self.model.bind("decoder", inputs, outputs)
 
-    def move(self, parents: Sequence[int], length: int) -> None:
-        """Row i continues row `parents[i]`; only rows that change are copied."""
+    def move(self, parents: Sequence[int], relocated: Sequence[int]) -> None:
+        """Row i continues row `parents[i]`; only rows that change are copied.
+
+        `relocated` are the rows that continue another item's place: the hypotheses of one item
+        share what the encoder gave it.
+        """
         to = [row for row, parent in enumerate(parents) if row != parent]
         source = [parents[row] for row in to]
         if to:
+            longest = int(self.lengths[source].max())
             for array in self.caches.values():
-                array[to, :, :length] = array[source, :, :length]
-        # The hypotheses of one item share what the encoder gave it.
-        to = [row for row in to if row // self.beam_size != parents[row] // self.beam_size]
+                array[to, :, :longest] = array[source, :, :longest]
+            self.lengths[to] = self.lengths[source]
+        to = list(relocated)
         source = [parents[row] for row in to]
         if to:
             for array in self.memory.values():

@@ -13,8 +13,8 @@ from jaxtyping import Float32
 from numpy import ndarray
 from numpy.typing import NDArray
 
-from service.decoder import Logits, Rule
 from service.log_mel import RATE_HZ, WINDOW_S
+from service.search import Logits, Rule
 
 SEARCH_S = 6
 """The last seconds of a window, in which its end is sought."""

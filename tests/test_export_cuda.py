@@ -19,6 +19,7 @@ from service import manifest as manifests
 from service.decoder import decode
 from service.manifest import Manifest
 from service.providers import installed
+from service.search import Search
 from service.session import Model
 from service.store import BrokenModel, open_model
 from service.tasks import task as task_of
@@ -92,7 +93,7 @@ def greedy(model: Model) -> list[int]:
     source = np.array([[7, 9, 30, 11, 1]])
     given = {"source_lengths": np.array([source.shape[1]])}
     memory = model.run("encoder", given | {"source": source})
-    ((best, *_),) = decode(model, memory | given, prompts=[[START]], end=-1, max_new_tokens=[STEPS])
+    ((best, *_),) = decode(model, memory | given, [Search([START], -1, STEPS)])
     return best.tokens
 
 

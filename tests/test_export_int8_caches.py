@@ -17,6 +17,7 @@ from export.publish import seal
 from service import manifest as manifests
 from service.decoder import decode
 from service.manifest import Manifest
+from service.search import Search
 from service.session import Model, Runner, bound
 from service.store import open_model
 from service.tasks import task as task_of
@@ -33,13 +34,8 @@ def sources(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def answer(model: Runner, rows: int = 6) -> list[list[int]]:
     source, lengths = sources(rows)
     encoded = model.run("encoder", {"source": source, "source_lengths": lengths})
-    found = decode(
-        model,
-        encoded | {"source_lengths": lengths},
-        prompts=[[START]] * rows,
-        end=-1,
-        max_new_tokens=[STEPS] * rows,
-    )
+    searches = [Search([START], -1, STEPS)] * rows
+    found = decode(model, encoded | {"source_lengths": lengths}, searches)
     return [hypotheses[0].tokens for hypotheses in found]
 
 

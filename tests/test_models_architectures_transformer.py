@@ -13,6 +13,7 @@ from models.datasets import reversal
 from models.reference import Reference
 from models.train import train
 from service.decoder import decode
+from service.search import Search
 
 TESTING = PRESETS["testing"]
 
@@ -101,9 +102,7 @@ def test_it_learns_to_reverse_digits_and_decodes_what_it_learnt(tmp_path: Path) 
     answers = decode(
         runner,
         encoded | {"source_lengths": lengths.copy()},  # decoding writes it over
-        prompts=[[reversal.START]] * len(lengths),
-        end=reversal.END,
-        max_new_tokens=[12] * len(lengths),
+        [Search([reversal.START], reversal.END, 12)] * len(lengths),
     )
     right = [
         hypotheses[0].tokens == source[: length - 1].tolist()[::-1]

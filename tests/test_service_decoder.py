@@ -15,7 +15,8 @@ import torch
 from models.architectures import transformer
 from models.architectures.transformer import PRESETS, Transformer
 from models.reference import Reference
-from service.decoder import Hypothesis, Logits, Rule, decode
+from service.decoder import decode
+from service.search import Hypothesis, Logits, Rule, Search
 
 VOCAB, END, START = 7, 1, 2
 SOURCES = [[3, 4, 5], [6], [5, 5, 3, 4, 6, 0, 3], [4, 3], [0, 6, 2, 5], [3], [2, 2, 6, 6, 6]]
@@ -49,16 +50,12 @@ def decoded(
     for row, source in zip(padded, sources, strict=True):
         row[: len(source)] = source
     encoded = runner.run("encoder", {"source": padded, "source_lengths": lengths})
-    return decode(
-        runner,
-        encoded | {"source_lengths": lengths},
-        prompts=[prompt] * len(sources),
-        end=END,
-        max_new_tokens=budgets,
-        beam_size=beam_size,
-        length_penalties=length_penalties,
-        rule=rule,
-    )
+    penalties = length_penalties or [1.0] * len(sources)
+    searches = [
+        Search(prompt, END, budget, beam_size, penalty, rule)
+        for budget, penalty in zip(budgets, penalties, strict=True)
+    ]
+    return decode(runner, encoded | {"source_lengths": lengths}, searches)
 
 
 @torch.inference_mode()

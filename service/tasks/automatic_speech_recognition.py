@@ -8,10 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
-from numpy import ndarray
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
@@ -19,12 +18,13 @@ from tokenizers import Tokenizer
 from service import audio
 from service.candidates import log_sum_exp
 from service.contract import Graph, Tensor, decoding_step
-from service.decoder import Hypothesis, Logits, Rule, decode
+from service.decoder import Way, complete
 from service.errors import InvalidInput
 from service.log_mel import FRAMES, HOP, MELS, RATE_HZ, later, log_mel
 from service.schema import RequestModel, ResponseModel
+from service.search import Logits, Rule, Search
 from service.session import Runner
-from service.tasks import Item, Row
+from service.tasks import Item, Row, stack
 from service.transcript import (
     TIMESTAMP_S,
     loop,
@@ -43,6 +43,10 @@ MAX_AUDIO_BYTES = 25 * 2**20
 MAX_DURATION_S = 1_800
 MAX_NEW_TOKENS = 224
 """Tokens of one window; half of what the decoder has positions for, as in OpenAI's decoder."""
+MAX_ROWS = 16
+"""Windows that are decoded together."""
+MAX_LEN = 4 + MAX_NEW_TOKENS
+"""The longest prompt and the tokens of one window."""
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_SCORE = -1.0
 """A window is silent if both say so: OpenAI's thresholds."""
@@ -189,73 +193,59 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     ]
 
 
-def transcribe(
-    model: Runner,
-    assets: Assets,
-    features: Sequence[Float32[ndarray, "mels frames"]],
-    prompts: Sequence[Sequence[int]],
-    banned: Sequence[int],
-) -> tuple[list[Hypothesis], Float32[ndarray, " batch"]]:
-    """Encode and decode greedily without the banned tokens; also how likely there is no speech.
-
-    The prompts are of one length: all ask for timestamps or none does.
-    """
-    encoded = model.run("encoder", {"features": np.stack(features)})
-    no_speech = np.zeros(len(prompts), np.float32)
-
-    def hear(logits: Logits) -> None:
-        no_speech[:] = np.exp(logits[:, assets.no_speech] - log_sum_exp(logits))
-
-    found = decode(
-        model,
-        encoded,
-        prompts=prompts,
-        end=assets.end,
-        max_new_tokens=[MAX_NEW_TOKENS] * len(prompts),
-        rule=assets.rule(prompts[0], banned),
-        first=hear,
-    )
-    return [hypotheses[0] for hypotheses in found], no_speech
+def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
+    """Features of many windows → keys and values of the decoder's attention to them."""
+    return model.run("encoder", {"features": stack(inputs, "features")})
 
 
-def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    """The tokens of each window; none where there is no speech.
+def generate(item: Item, assets: Assets) -> Way:
+    """The tokens of one window, found greedily; none where there is no speech.
 
     Where a transcript stops short of its window's end, the rest is transcribed too, and its tokens
     are appended with their times moved on. A window whose text loops is transcribed again without
     the token it loops on, where OpenAI's decoder would draw another text at random.
     """
     first = assets.first_timestamp
-    tokens: list[list[int]] = [[] for _ in items]
-    offsets = [0] * len(items)
-    alike: dict[int, list[int]] = {}
-    for i, item in enumerate(items):
-        alike.setdefault(len(item["prompt"]), []).append(i)
-    waiting: list[tuple[list[int], list[int]]] = [(batch, []) for batch in alike.values()]
-    while waiting:
-        batch, banned = waiting.pop()
-        features = [later(items[i]["features"], offsets[i] * TIMESTAMP_FRAMES) for i in batch]
-        prompts = [items[i]["prompt"].tolist() for i in batch]
-        found, no_speech = transcribe(model, assets, features, prompts, banned)
-        unfinished = []
-        for i, best, probability in zip(batch, found, no_speech, strict=True):
-            unsure = probability > NO_SPEECH_PROBABILITY and best.score < NO_SPEECH_SCORE
-            if unsure or probability > SURE_SILENCE_PROBABILITY:
-                continue
-            looped = loop(best.tokens, first=first)
-            if looped is not None:
-                if len(banned) < MAX_BANNED:
-                    waiting.append(([i], [*banned, looped]))
-                continue
-            tokens[i] += [token + offsets[i] * (token >= first) for token in best.tokens]
-            duration_s = float(items[i]["end_s"] - items[i]["start_s"])
-            offset = unheard(tokens[i], first=first, duration_s=duration_s)
-            if offset > offsets[i]:
-                offsets[i] = offset
-                unfinished.append(i)
-        if unfinished:
-            waiting.append((unfinished, []))
-    return [{"tokens": np.array(row, np.int64)} for row in tokens]
+    prompt = item["prompt"].tolist()
+    duration_s = float(item["end_s"] - item["start_s"])
+    tokens: list[int] = []
+    banned: list[int] = []
+    offset = 0
+    no_speech = 0.0
+
+    def hear(logits: Logits) -> None:
+        nonlocal no_speech
+        no_speech = float(np.exp(logits[assets.no_speech] - log_sum_exp(logits[None])[0]))
+
+    while True:
+        best, *_ = yield Search(
+            prompt=prompt,
+            end=assets.end,
+            max_new_tokens=MAX_NEW_TOKENS,
+            rule=assets.rule(prompt, banned),
+            first=hear,
+            inputs={"features": later(item["features"], offset * TIMESTAMP_FRAMES)},
+        )
+        unsure = no_speech > NO_SPEECH_PROBABILITY and best.score < NO_SPEECH_SCORE
+        if unsure or no_speech > SURE_SILENCE_PROBABILITY:
+            break
+        looped = loop(best.tokens, first=first)
+        if looped is not None:
+            if len(banned) == MAX_BANNED:
+                break
+            banned.append(looped)
+            continue
+        banned = []
+        tokens += [token + offset * (token >= first) for token in best.tokens]
+        heard = unheard(tokens, first=first, duration_s=duration_s)
+        if heard <= offset:
+            break
+        offset = heard
+    return {"tokens": np.array(tokens, np.int64)}
+
+
+def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
+    return complete(model, encode, [generate(item, assets) for item in items])
 
 
 def postprocess(

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import sentencex
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 from tokenizers import Tokenizer
 
 from service.contract import Graph, Tensor, decoding_step
-from service.decoder import decode
+from service.decoder import Way, complete
 from service.errors import InvalidInput
 from service.schema import RequestModel, ResponseModel, Score
+from service.search import Search
 from service.session import Runner
 from service.tasks import Item, Row, stack
 
@@ -29,6 +31,10 @@ MAX_BATCH_COST = 4_096
 MAX_TEXT_CHARS = 20_000
 MAX_TEXTS = 64
 MAX_SENTENCE_TOKENS = 200
+MAX_ROWS = 64
+"""Hypotheses that are decoded together; more make steps longer and little faster in all."""
+MAX_LEN = 201
+"""The start token and as many new ones as may be asked for."""
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
@@ -178,35 +184,36 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     return items
 
 
+def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
+    """Sources of many sentences → keys and values of the decoder's attention to them."""
+    lengths = np.array([len(each["source"]) for each in inputs])
+    given = {"source": stack(inputs, "source"), "source_lengths": lengths}
+    return model.run("encoder", given) | {"source_lengths": lengths}
+
+
+def generate(item: Item, assets: Assets) -> Way:
+    """The way of one sentence: a single search."""
+    hypotheses = yield Search(
+        prompt=[int(item["start"])],
+        end=assets.end,
+        max_new_tokens=int(item["max_new_tokens"]),
+        beam_size=int(item["beam_size"]),
+        length_penalty=float(item["length_penalty"]),
+        inputs={"source": item["source"]},
+    )
+    row = {
+        "log_probability": np.array(hypotheses[0].log_probability),
+        "scored": np.array(len(hypotheses[0].tokens) + hypotheses[0].ended),
+    }
+    for rank in range(1 + int(item["alternatives"])):
+        # Where the search ended with fewer, the last stands for those that are missing.
+        tokens = hypotheses[min(rank, len(hypotheses) - 1)].tokens
+        row[f"tokens_{rank}"] = np.array(tokens, np.int64)
+    return row
+
+
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    """Encode and decode; items with the same beam size are one batch."""
-    rows: list[Row] = [{} for _ in items]
-    for beam_size in sorted({int(item["beam_size"]) for item in items}):
-        chosen = [i for i, item in enumerate(items) if item["beam_size"] == beam_size]
-        batch = [items[i] for i in chosen]
-        lengths = np.array([len(item["source"]) for item in batch])
-        encoded = model.run(
-            "encoder", {"source": stack(batch, "source"), "source_lengths": lengths}
-        )
-        best = decode(
-            model,
-            encoded | {"source_lengths": lengths},
-            prompts=[[int(item["start"])] for item in batch],
-            end=assets.end,
-            max_new_tokens=[int(item["max_new_tokens"]) for item in batch],
-            beam_size=beam_size,
-            length_penalties=[float(item["length_penalty"]) for item in batch],
-        )
-        for i, hypotheses in zip(chosen, best, strict=True):
-            rows[i] = {
-                "log_probability": np.array(hypotheses[0].log_probability),
-                "scored": np.array(len(hypotheses[0].tokens) + hypotheses[0].ended),
-            }
-            for rank in range(1 + int(items[i]["alternatives"])):
-                # Where the search ended with fewer, the last stands for those that are missing.
-                tokens = hypotheses[min(rank, len(hypotheses) - 1)].tokens
-                rows[i][f"tokens_{rank}"] = np.array(tokens, np.int64)
-    return rows
+    return complete(model, encode, [generate(item, assets) for item in items])
 
 
 def postprocess(

@@ -39,20 +39,20 @@ PEERS = tuple(
 
 def greedy(model: "Runner", inputs: Inputs, facts: Mapping[str, Any]) -> NDArray[np.int64]:
     """Translate into exactly as many tokens as asked for: the end token is forbidden."""
-    from service.decoder import Logits, decode
+    from service.decoder import decode
+    from service.search import Logits, Search
 
     def never_end(logits: Logits, _: list[list[int]]) -> None:
         logits[:, facts["end"]] = -np.inf
 
-    encoded = model.run("encoder", inputs)
-    found = decode(
-        model,
-        encoded | {"source_lengths": inputs["source_lengths"]},
-        prompts=[[facts["start"]]] * len(inputs["source"]),
+    encoded = model.run("encoder", inputs) | {"source_lengths": inputs["source_lengths"]}
+    search = Search(
+        prompt=[facts["start"]],
         end=facts["end"],
-        max_new_tokens=[facts["new_tokens"]] * len(inputs["source"]),
+        max_new_tokens=facts["new_tokens"],
         rule=never_end,
     )
+    found = decode(model, encoded, [search] * len(inputs["source"]))
     return np.array([hypotheses[0].tokens for hypotheses in found])
 
 

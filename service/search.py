@@ -1,0 +1,138 @@
+"""log-probabilities of next tokens → hypotheses: greedy and beam search for one item."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+Rule = Callable[[Logits, list[list[int]]], None]
+"""Edits the logits (rows, vocab) in place, given the tokens generated so far for each row."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A finished sequence, without prompt and end token."""
+
+    tokens: list[int]
+    log_probability: float
+    """Sum over the tokens and, where it was reached, the end token."""
+    ended: bool = True
+
+    @property
+    def score(self) -> float:
+        """Mean log-probability of a token."""
+        return self.ranked(1.0)
+
+    def ranked(self, length_penalty: float) -> float:
+        """By what hypotheses of different lengths are compared; 0 prefers short ones, 1 none."""
+        length = len(self.tokens) + self.ended or 1
+        return self.log_probability / math.pow(length, length_penalty)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What is to be found for one item."""
+
+    prompt: Sequence[int]
+    end: int
+    max_new_tokens: int
+    beam_size: int = 1
+    length_penalty: float = 1.0
+    """Hypotheses are compared by their log-probability over their length to this power."""
+    rule: Rule | None = None
+    first: Callable[[Logits], None] | None = None
+    """Is shown the logits (vocab) behind the first token of the prompt, before the rule."""
+    inputs: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """What the encoder takes for the item, without the batch axis."""
+
+
+def considered(width: int) -> int:
+    """How many tokens of each hypothesis a search looks at.
+
+    At most `width` of the best 2 * width of all can be ends, so that `width` open ones remain; a
+    greedy search is over with its first end.
+    """
+    return 1 if width == 1 else 2 * width
+
+
+class Beam:
+    """The open hypotheses of one item, best first, and those that have ended."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.fed = 0
+        """Tokens that every open hypothesis has been continued by, the prompt's too."""
+        self.tokens: list[list[int]] = [[] for _ in range(search.beam_size)]
+        self.scores = [0.0] + [-np.inf] * (search.beam_size - 1)
+        self.ended: list[Hypothesis] = []
+
+    @property
+    def width(self) -> int:
+        return self.search.beam_size
+
+    def feed(self) -> list[int]:
+        """The token that each row of the item takes in the next step."""
+        prompt = self.search.prompt
+        at = self.fed
+        self.fed += 1
+        if at < len(prompt):
+            return [prompt[at]] * self.width
+        return [tokens[-1] for tokens in self.tokens]
+
+    @property
+    def choosing(self) -> bool:
+        """The prompt has been fed: the logits of a step choose tokens."""
+        return self.fed >= len(self.search.prompt)
+
+    def advance(self, candidates: NDArray[np.int64], added: Logits) -> list[int]:
+        """Extend by one token; returns the parent of each new open hypothesis.
+
+        `candidates` are the best `considered(width)` tokens of each open hypothesis, best first,
+        `added` their log-probabilities. A greedy search that has ended keeps its tokens.
+        """
+        width, end = self.width, self.search.end
+        totals = np.array(self.scores)[:, None] + added
+        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
+        parents: list[int] = []
+        tokens: list[list[int]] = []
+        scores: list[float] = []
+        for flat in order:
+            parent, rank = divmod(int(flat), totals.shape[1])
+            token, score = int(candidates[parent, rank]), float(totals[parent, rank])
+            if token == end:
+                if len(parents) < width and np.isfinite(score):
+                    self.ended.append(Hypothesis(self.tokens[parent], score))
+            elif len(parents) < width:
+                parents.append(parent)
+                tokens.append([*self.tokens[parent], token])
+                scores.append(score)
+        if parents:
+            self.tokens, self.scores = tokens, scores
+        return parents or [0]
+
+    def done(self) -> bool:
+        """No open hypothesis can still beat the ended ones, or the budget is used up."""
+        budget, penalty = self.search.max_new_tokens, self.search.length_penalty
+        if len(self.tokens[0]) >= budget:
+            return True
+        if len(self.ended) < self.width:
+            return False
+        # Greedy search ends with the first end token that is the best one.
+        longest = (budget + 1) ** penalty
+        return self.width == 1 or (
+            max(ended.ranked(penalty) for ended in self.ended) >= self.scores[0] / longest
+        )
+
+    def result(self) -> list[Hypothesis]:
+        """The hypotheses, best first: those that ended, else those that were cut off."""
+        cut = [
+            Hypothesis(tokens, score, ended=False)
+            for tokens, score in zip(self.tokens, self.scores, strict=True)
+            if np.isfinite(score)
+        ]
+        penalty = self.search.length_penalty
+        return sorted(self.ended or cut, key=lambda each: -each.ranked(penalty))
