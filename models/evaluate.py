@@ -22,10 +22,8 @@ from models import checkpoint
 from models.datasets import Example
 from models.reference import Reference
 from service import store
-from service.batcher import Batcher
-from service.engine import Engine, Loaded
+from service.engine import Engine
 from service.schema import RequestModel, ResponseModel
-from service.session import Model
 from service.settings import Settings
 from service.tasks import Task
 
@@ -124,16 +122,10 @@ async def from_folder(task: Task, settings: Settings, folder: Path) -> Predictor
 async def from_checkpoint(task: Task, settings: Settings, run_dir: Path) -> Predictor:
     """A training run, by torch, behind the same task."""
     of, model = checkpoint.load_model(run_dir)
-    engine = Engine([task], settings)
+    # Torch copies whole caches at every step: a batch of its own size is what suits it.
+    engine = Engine([task], settings.model_copy(update={"batching": "request"}))
     assets = task.load_assets(run_dir / "assets")
-    batcher = Batcher(
-        task.name,
-        partial(task.forward, Reference(of.graphs(model)), assets),
-        task.cost,
-        max_batch_cost=task.max_batch_cost,
-        max_queue_cost=task.max_batch_cost * settings.queue_batches,
-    )
-    engine.loaded[task.name] = Loaded(Model(f"{run_dir}", {}), assets, batcher)
+    engine.serve(task, f"{run_dir}", Reference(of.graphs(model)), assets)
     return partial(engine.answer, task.name)
 
 

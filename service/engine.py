@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,22 +12,32 @@ from typing import Any
 
 from service import store, telemetry
 from service.batcher import Batcher
-from service.errors import DeadlineExceeded, Problem, Unavailable
+from service.continuous import Continuous
+from service.errors import DeadlineExceeded, Overloaded, Problem, Unavailable
+from service.lane import Lane
 from service.schema import RequestModel, ResponseModel, Timings
-from service.session import Model
+from service.session import Runner
 from service.settings import Settings
-from service.tasks import Task
+from service.tasks import Item, Task
 
 log = logging.getLogger("attendant")
 
 
-@dataclass(frozen=True)
+MAX_ENTERING = 256
+"""Requests of one task whose input may wait to be read, or is being read."""
+
+
+@dataclass
 class Loaded:
     """A task that can be served."""
 
-    model: Model
+    name: str
+    """Of the model and its version."""
     assets: Any
-    batcher: Batcher
+    lane: Lane
+    workers: ThreadPoolExecutor
+    """For what comes before and after the model: the task's own, so that none starves another."""
+    entering: int = 0
 
 
 class Engine:
@@ -39,7 +49,6 @@ class Engine:
         self.loaded: dict[str, Loaded] = {}
         self.faults: dict[str, str] = {}
         self.draining = False
-        self.workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="preprocess")
 
     async def start(self) -> None:
         """Load every task's model from the store and answer its example once."""
@@ -61,23 +70,46 @@ class Engine:
         except Exception as error:  # assets of any kind, read by any library
             self._fail(task, f"{task.name}: {folder}: {error!r}")
             return
-        batcher = Batcher(
+        self.faults.pop(task.name, None)
+        self.serve(task, model.name, model, assets, stop=model.stop)
+        try:
+            await self.answer(task.name, task.example())
+        except Exception as error:
+            await self.loaded.pop(task.name).lane.close()
+            self._fail(task, f"{model.name}: its example is not answered: {error}")
+            return
+        telemetry.ready(task.name, True)
+
+    def serve(
+        self,
+        task: Task,
+        name: str,
+        model: Runner,
+        assets: Any,
+        *,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Answer a task's requests with this model from now on; `stop` ends a run of its graphs."""
+        lane = self._lane(task, model, assets, stop)
+        workers = ThreadPoolExecutor(self.settings.threads, thread_name_prefix=f"{task.name} io")
+        self.loaded[task.name] = Loaded(name, assets, lane, workers)
+
+    def _lane(self, task: Task, model: Runner, assets: Any, stop: Callable[[], None]) -> Lane:
+        max_queue_cost = task.max_batch_cost * self.settings.queue_batches
+        generation = task.generation
+        if generation and self.settings.batching == "continuous":
+            return Continuous(
+                task.name, model, generation, assets, task.cost,
+                max_queue_cost=max_queue_cost, stop=stop,
+            )  # fmt: skip
+        return Batcher(
             task.name,
             partial(task.forward, model, assets),
             task.cost,
             max_batch_cost=task.max_batch_cost,
-            max_queue_cost=task.max_batch_cost * self.settings.queue_batches,
+            max_queue_cost=max_queue_cost,
+            stop=stop,
         )
-        self.loaded[task.name] = Loaded(model, assets, batcher)
-        self.faults.pop(task.name, None)
-        try:
-            await self.answer(task.name, task.example())
-        except Exception as error:
-            del self.loaded[task.name]
-            await batcher.close()
-            self._fail(task, f"{model.name}: its example is not answered: {error}")
-            return
-        telemetry.ready(task.name, True)
 
     def _fail(self, task: Task, fault: str) -> None:
         self.faults[task.name] = fault
@@ -95,15 +127,26 @@ class Engine:
         }
 
     async def answer(
-        self, task: str, request: RequestModel, *, timeout_s: float | None = None
+        self,
+        task: str,
+        request: RequestModel,
+        *,
+        timeout_s: float | None = None,
+        priority: int = 0,
     ) -> ResponseModel:
-        """Answer one request; raises a Problem."""
+        """Answer one request; raises a Problem. Nothing is computed for a caller that has gone.
+
+        A request of a higher `priority` is treated as one that came a second earlier for each step.
+        """
         if task not in self.loaded:
             raise Unavailable(self.status().get(task, f"there is no task {task}"))
         limit_s = self.settings.timeout_s
         allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
+        deadline_s = monotonic() + allowed_s
         try:
-            return await asyncio.wait_for(self._answer(task, request), allowed_s)
+            return await asyncio.wait_for(
+                self._answer(task, request, deadline_s, priority), allowed_s
+            )
         except TimeoutError as error:
             raise DeadlineExceeded(f"not answered within {allowed_s:.3g} s") from error
         except (Problem, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
@@ -112,18 +155,19 @@ class Engine:
             log.exception("task=%s failed", task)
             raise Problem("the service failed on this request") from error
 
-    async def _answer(self, name: str, request: RequestModel) -> ResponseModel:
+    async def _answer(
+        self, name: str, request: RequestModel, deadline_s: float, priority: int
+    ) -> ResponseModel:
         task, loaded = self.tasks[name], self.loaded[name]
-        loop = asyncio.get_running_loop()
         start_s = monotonic()
-        items = await loop.run_in_executor(self.workers, task.preprocess, request, loaded.assets)
+        items = await self._enter(task, loaded, request, deadline_s)
         queued_s = monotonic()
-        answers = await loaded.batcher.submit(items)
+        answers = await loaded.lane.submit(items, deadline_s=deadline_s, priority=priority)
         began_s = min((answer.began_s for answer in answers), default=queued_s)
         ended_s = max((answer.ended_s for answer in answers), default=queued_s)
         rows = [answer.row for answer in answers]
-        response = await loop.run_in_executor(
-            self.workers, task.postprocess, request, loaded.assets, items, rows
+        response = await asyncio.get_running_loop().run_in_executor(
+            loaded.workers, task.postprocess, request, loaded.assets, items, rows
         )
         timings = Timings(
             preprocess_ms=(queued_s - start_s) * 1e3,
@@ -132,9 +176,27 @@ class Engine:
             postprocess_ms=(monotonic() - ended_s) * 1e3,
         )
         telemetry.stages(name, timings)
-        return response.model_copy(update={"model": loaded.model.name, "timings_ms": timings})
+        return response.model_copy(update={"model": loaded.name, "timings_ms": timings})
+
+    async def _enter(
+        self, task: Task, loaded: Loaded, request: RequestModel, deadline_s: float
+    ) -> list[Item]:
+        """Read a request's input, unless it had better not come now: that costs nothing to say."""
+        loaded.lane.refuse(deadline_s)
+        if loaded.entering == MAX_ENTERING:
+            telemetry.rejected(task.name, "queue")
+            raise Overloaded(f"{MAX_ENTERING} requests for {task.name} are being read; try later")
+        loaded.entering += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                loaded.workers, task.preprocess, request, loaded.assets
+            )
+        finally:
+            loaded.entering -= 1
 
     async def close(self) -> None:
         """Finish what is queued, refuse the rest."""
         self.draining = True
-        await asyncio.gather(*(loaded.batcher.close() for loaded in self.loaded.values()))
+        await asyncio.gather(*(loaded.lane.close() for loaded in self.loaded.values()))
+        for loaded in self.loaded.values():
+            loaded.workers.shutdown(wait=False)

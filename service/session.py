@@ -146,6 +146,7 @@ class Model:
         self.name = name
         self.sessions = sessions
         self.few = few or {}
+        self._running: ort.RunOptions | None = None
 
     def _session(self, graph: str, inputs: Arrays) -> ort.InferenceSession:
         most, session = self.few.get(graph, (0, self.sessions[graph]))
@@ -159,7 +160,18 @@ class Model:
     def run(self, graph: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         session = self._session(graph, inputs)
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        self._running = ort.RunOptions()
+        try:
+            outputs = session.run(names, dict(inputs), self._running)
+        finally:
+            self._running = None
+        return dict(zip(names, outputs, strict=True))
+
+    def stop(self) -> None:
+        """End the `run` that is under way in another thread; it raises there."""
+        running = self._running
+        if running is not None:
+            running.terminate = True
 
     def bind(self, graph: str, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
         session = self._session(graph, inputs)

@@ -1,6 +1,7 @@
 """environment → settings: the one place that reads it."""
 
 import os
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,8 @@ class Settings(BaseSettings):
     grpc_port: int = Field(default=50051, ge=1, le=65_535, validation_alias="GRPC_PORT")
     threads: int = Field(default=os.cpu_count() or 1, ge=1)
     """Cores that one batch may use."""
+    batching: Literal["continuous", "request"] = "continuous"
+    """Whether what generates tokens takes requests in between steps, or one batch at a time."""
     max_body_bytes: int = Field(default=32 * MIB, ge=1_024)
     """Largest request on either door."""
     timeout_s: float = Field(default=60.0, gt=0)

@@ -42,6 +42,9 @@ def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     class Named:
         name = "shout:1"
 
+        def stop(self) -> None:
+            """It has no run that could be ended."""
+
     def open_model(folder: Path, task: Task, *, threads: int) -> Any:
         return (Named(), None) if task.name == "shout" else right(folder, task, threads=threads)
 

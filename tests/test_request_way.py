@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import grpc
 import httpx
 import pytest
 
+from service.continuous import Continuous
 from service.engine import Engine
 from service.http import application
 from service.pb import attendant_pb2, attendant_pb2_grpc
@@ -108,14 +110,15 @@ def test_requests_of_both_doors_share_batches_and_keep_their_answers(
 ) -> None:
     async def scenario(doors: Doors) -> None:
         alone = [await doors.over_http(fields) for fields in REQUESTS]
-        batcher = doors.engine.loaded["translation"].batcher
-        right, batches = batcher.forward, []
+        lane = doors.engine.loaded["translation"].lane
+        assert isinstance(lane, Continuous)
+        right, batches = lane.generation, []
 
-        def counted(items: Any) -> Any:
-            batches.append(len(items))
-            return right(items)
+        def counted(model: Any, inputs: Any) -> Any:
+            batches.append(len(inputs))
+            return right.encode(model, inputs)
 
-        batcher.forward = counted
+        lane.generation = replace(right, encode=counted)
         turns = 3
         calls = [
             door(fields)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.batcher import Answer, Batcher
+from service.batcher import Batcher
 from service.errors import Overloaded, Unavailable
 from service.tasks import Item, Row
+from service.waiting import Answer
 
 
 def item(value: int) -> Item:
@@ -30,6 +31,7 @@ class Gate:
         self.started = threading.Semaphore(0)
         self.held = False
         self.opened = threading.Semaphore(0)
+        self.stopped = 0
 
     def forward(self, items: Sequence[Item]) -> list[Row]:
         values = [int(one["value"]) for one in items]
@@ -40,6 +42,10 @@ class Gate:
         if self.bad & set(values):
             raise ValueError("a bad item")
         return [{"double": np.array(2 * value)} for value in values]
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self.opened.release()
 
     async def busy(self) -> None:
         """Wait until the model has taken a batch."""
@@ -60,6 +66,7 @@ def with_batcher(
             lambda one: int(one["value"]),
             max_batch_cost=max_batch_cost,
             max_queue_cost=max_queue_cost,
+            stop=gate.stop,
         )
         async with asyncio.timeout(20):
             await scenario(batcher, gate)
@@ -154,7 +161,7 @@ def test_items_of_a_caller_that_has_gone_are_not_computed() -> None:
         await asyncio.gather(first, stays)
         assert gate.batches == [[1], [3]]
         assert gone.cancelled()
-        assert batcher.waiting_cost == 0
+        assert batcher.queue.cost == 0
 
     with_batcher(scenario)
 
@@ -167,6 +174,24 @@ def test_a_caller_that_goes_during_its_batch_leaves_the_others_their_rows() -> N
         gone.cancel()
         gate.opened.release()
         assert [value_of(answer) for answer in await stays] == [4]
+
+    with_batcher(scenario)
+
+
+def test_a_batch_that_nobody_waits_for_any_more_is_stopped() -> None:
+    async def scenario(batcher: Batcher, gate: Gate) -> None:
+        gate.held = True
+        one, other = asked(batcher, 1), asked(batcher, 2)
+        await gate.busy()
+        one.cancel()
+        await asyncio.wait([one])
+        assert gate.stopped == 0, "somebody waits for it"
+        other.cancel()
+        await asyncio.wait([other])
+        assert gate.stopped == 1
+        gate.held = False
+        assert [value_of(answer) for answer in await batcher.submit([item(3)])] == [6]
+        assert gate.batches == [[1, 2], [3]]
 
     with_batcher(scenario)
 

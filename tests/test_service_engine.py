@@ -114,7 +114,7 @@ def test_an_unexpected_exception_is_a_500_without_details(tmp_path: Path, stage:
         broken = replace(fine, **{stage: fails})
         engine.tasks = {"shout": broken}
         if stage == "forward":
-            engine.loaded["shout"].batcher.forward = fails
+            engine.loaded["shout"].lane.forward = fails  # type: ignore[attr-defined]
         with pytest.raises(Problem) as caught:
             await engine.answer("shout", bad)
         assert type(caught.value) is Problem

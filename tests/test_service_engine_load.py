@@ -19,6 +19,8 @@ from service.tasks import task
 from service.tasks.translation import Request
 
 TRANSLATION = task("translation")
+GENERATION = TRANSLATION.generation
+assert GENERATION
 
 
 @pytest.fixture
@@ -124,15 +126,25 @@ def broken(*_: Any) -> Any:
     raise RuntimeError("shapes differ")
 
 
-@pytest.mark.parametrize("part", ["forward", "example"])
-def test_a_model_that_cannot_answer_its_example_is_left_out(copy: Path, part: str) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"forward": broken, "generation": None}, id="forward"),
+        pytest.param({"generation": replace(GENERATION, encode=broken)}, id="encode"),
+        pytest.param({"generation": replace(GENERATION, generate=broken)}, id="generate"),
+        pytest.param({"example": broken}, id="example"),
+    ],
+)
+def test_a_model_that_cannot_answer_its_example_is_left_out(
+    copy: Path, changes: dict[str, Any]
+) -> None:
     async def scenario(engine: Engine) -> None:
         await engine.load(engine.tasks["translation"], copy)
         await engine.load(engine.tasks["shout"], copy)
         assert "its example is not answered" in engine.status()["translation"]
         assert engine.status()["shout"] == "ready"
 
-    with_engine(scenario, replace(TRANSLATION, **{part: broken}), shouting())
+    with_engine(scenario, replace(TRANSLATION, **changes), shouting())
 
 
 def test_a_store_without_the_model_says_what_to_do() -> None:

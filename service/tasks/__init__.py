@@ -2,19 +2,25 @@
 
 A request passes `preprocess` (request → items), `forward` (a batch of items of many requests →
 rows, in the model's thread) and `postprocess` (the request's rows → response).
+
+A task whose model generates tokens has names besides, by which its items join and leave a decoding
+batch one by one instead of passing `forward` together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.contract import Graph
 from service.schema import RequestModel, ResponseModel
+
+if TYPE_CHECKING:
+    from service.decoder import Encode, Way
 
 Item = dict[str, NDArray[Any]]
 """One row of a batch: input name → array without the batch axis."""
@@ -25,6 +31,25 @@ REQUIRED = (
     "RPC", "Request", "Response", "CONTRACT", "MAX_BATCH_COST", "load_assets",
     "preprocess", "forward", "postprocess", "cost", "example", "EXPECTED",
 )  # fmt: skip
+
+
+GENERATION = ("encode", "generate", "rows", "MAX_ROWS", "MAX_LEN", "MAX_ENCODE_COST")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The names that a file defines besides, if its model generates tokens."""
+
+    encode: "Encode"
+    generate: Callable[[Item, Any], "Way"]
+    """An item and the assets → what to search for, one search after another, and then its row."""
+    rows: Callable[[Item], int]
+    """Rows of the decoding batch that an item takes."""
+    max_rows: int
+    max_len: int
+    """Tokens of the longest row, the prompt's too."""
+    max_encode_cost: int
+    """So much may be encoded between two steps: those that are being decoded wait for it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,7 @@ class Task:
     example: Callable[[], RequestModel]
     expected: str
     """What the answer to the example contains; load tests count anything else as a failure."""
+    generation: Generation | None = None
 
 
 def task_names() -> list[str]:
@@ -57,14 +83,19 @@ def task_names() -> list[str]:
 def task(name: str) -> Task:
     """Import one task by file or route name; a file that lacks names fails, listing them all."""
     module = import_module(f"service.tasks.{name.replace('-', '_')}")
-    missing = [required for required in REQUIRED if not hasattr(module, required)]
+    generates = hasattr(module, "generate")
+    required = (*REQUIRED, *(GENERATION if generates else ()))
+    missing = [name for name in required if not hasattr(module, name)]
     if missing:
         raise AttributeError(f"{module.__name__} lacks {', '.join(missing)}")
-    return Task(
+    made = Task(
         name.replace("_", "-"),
         (module.__doc__ or "").splitlines()[0],
-        *(getattr(module, required) for required in REQUIRED),
+        *(getattr(module, name) for name in REQUIRED),
     )
+    if not generates:
+        return made
+    return replace(made, generation=Generation(*(getattr(module, name) for name in GENERATION)))
 
 
 def tasks() -> list[Task]:

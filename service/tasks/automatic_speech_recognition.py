@@ -47,6 +47,7 @@ MAX_ROWS = 16
 """Windows that are decoded together."""
 MAX_LEN = 4 + MAX_NEW_TOKENS
 """The longest prompt and the tokens of one window."""
+MAX_ENCODE_COST = 2
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_SCORE = -1.0
 """A window is silent if both say so: OpenAI's thresholds."""
@@ -269,6 +270,10 @@ def postprocess(
         duration_s=round(float(items[-1]["end_s"]), 3),
         segments=segments,
     )
+
+
+def rows(item: Item) -> int:
+    return 1
 
 
 def cost(item: Item) -> int:

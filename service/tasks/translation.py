@@ -35,6 +35,7 @@ MAX_ROWS = 64
 """Hypotheses that are decoded together; more make steps longer and little faster in all."""
 MAX_LEN = 201
 """The start token and as many new ones as may be asked for."""
+MAX_ENCODE_COST = 2_048
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
@@ -248,6 +249,10 @@ def postprocess(
             )
         )
     return Response(translations=translations)
+
+
+def rows(item: Item) -> int:
+    return int(item["beam_size"])
 
 
 def cost(item: Item) -> int:

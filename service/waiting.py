@@ -1,0 +1,191 @@
+"""items that wait → those to run next: a bounded queue with a place in line for each.
+
+An item's place is when its turn would come if its request had the model to itself, so that the
+tenth sentence of a long text does not stand before the first of a short one, and nothing that comes
+later than an item's place can keep it waiting.
+"""
+
+import asyncio
+import heapq
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from service import telemetry
+from service.errors import Overloaded, Unavailable
+from service.tasks import Item, Row
+
+PRIORITY_S = 1.0
+"""How much earlier than it did an item counts as having come, for each step of its priority."""
+HALF_LIFE_S = 10.0
+"""Of what is remembered about the speed: busy seconds until it counts half."""
+
+
+@dataclass
+class Answer:
+    """The row of one item, and when its computation began and ended."""
+
+    row: Row
+    began_s: float
+    ended_s: float
+
+
+@dataclass(eq=False)
+class Entry:
+    """An item that waits for its row, and the caller who waits for it."""
+
+    item: Item
+    cost: int
+    future: asyncio.Future[Answer] = field(repr=False)
+    place_s: float
+    deadline_s: float
+    began_s: float | None = None
+    """None as long as it waits."""
+
+    @property
+    def gone(self) -> bool:
+        """Nobody waits for it any more."""
+        return self.future.done() or monotonic() >= self.deadline_s
+
+
+class _Pace:
+    """Cost per second, over the last busy seconds."""
+
+    def __init__(self) -> None:
+        self.cost = self.time_s = 0.0
+
+    def add(self, cost: float, time_s: float) -> None:
+        kept = 0.5 ** (time_s / HALF_LIFE_S)
+        self.cost, self.time_s = self.cost * kept + cost, self.time_s * kept + time_s
+
+    def time_of(self, cost: float) -> float:
+        """How long so much takes; 0 as long as nothing is known."""
+        return cost * self.time_s / self.cost if self.cost else 0.0
+
+
+class Waiting:
+    """The queue of one task: filled by the event loop, emptied by the task's thread."""
+
+    def __init__(self, task: str, *, max_cost: int) -> None:
+        self.task = task
+        self.max_cost = max_cost
+        self.cost = 0
+        self.closed = False
+        self.changed = threading.Condition()
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._count = 0
+        self._pace = _Pace()
+        """Measured while items wait: what the model does when it has enough to do."""
+        self._compute = _Pace()
+        """Seconds of computation, for each item."""
+        self._taken, self._since_s = 0, math.nan
+
+    def refuse(self, cost: int, deadline_s: float) -> None:
+        """Raise Overloaded where so much more would find no room, or would come too late."""
+        if self.closed:
+            raise Unavailable("the service is shutting down")
+        if not self.cost:
+            return
+        over = self.cost + cost - self.max_cost
+        if over > 0:
+            telemetry.rejected(self.task, "queue")
+            raise Overloaded(
+                f"the queue of {self.task} is full; try again later",
+                retry_after_s=self._pace.time_of(over),
+            )
+        wait_s = self._pace.time_of(self.cost) + self._compute.time_of(1)
+        late_s = monotonic() + wait_s - deadline_s
+        if late_s > 0:
+            telemetry.rejected(self.task, "deadline")
+            raise Overloaded(
+                f"{self.task} would answer {late_s:.2f} s after the deadline; try again later",
+                retry_after_s=late_s,
+            )
+
+    def add(
+        self,
+        items: Sequence[Item],
+        costs: Sequence[int],
+        *,
+        deadline_s: float = math.inf,
+        priority: int = 0,
+    ) -> list[Entry]:
+        """Put the items of one request in line, or raise Overloaded."""
+        loop = asyncio.get_running_loop()
+        with self.changed:
+            self.refuse(sum(costs), deadline_s)
+            place_s = monotonic() - priority * PRIORITY_S
+            entries = []
+            for item, cost in zip(items, costs, strict=True):
+                entry = Entry(item, cost, loop.create_future(), place_s, deadline_s)
+                heapq.heappush(self._heap, (place_s, self._count, entry))
+                self._count += 1
+                entries.append(entry)
+                place_s += self._pace.time_of(cost)
+            self._grow(sum(costs))
+        # In the next turn of the loop, so that those that come together are taken together.
+        loop.call_soon(self._wake)
+        return entries
+
+    def leave(self, entry: Entry) -> None:
+        """An item's caller has gone: if it still waits, its room is free at once."""
+        with self.changed:
+            if entry.began_s is None:
+                telemetry.cancelled(self.task, "queued")
+                self._grow(-entry.cost)
+                entry.item, entry.cost = {}, 0
+
+    def take(self, fits: Callable[[Entry, list[Entry]], bool], *, wait: bool) -> list[Entry]:
+        """The next items, as long as each fits with those before it; the first fits if alone.
+
+        `wait` until there is one. Items whose callers have gone are left out, and nothing comes
+        of a closed queue that is empty.
+        """
+        with self.changed:
+            self._measure()
+            taken = self._pop(fits)
+            while wait and not taken and not self.closed:
+                self.changed.wait()
+                taken = self._pop(fits)
+            self._taken = sum(entry.cost for entry in taken)
+            self._since_s = monotonic() if self._heap else math.nan
+        return taken
+
+    def _pop(self, fits: Callable[[Entry, list[Entry]], bool]) -> list[Entry]:
+        now_s = monotonic()
+        taken: list[Entry] = []
+        while self._heap:
+            entry = self._heap[0][2]
+            gone = entry.gone
+            if not gone and not fits(entry, taken):
+                break
+            heapq.heappop(self._heap)
+            if not gone:
+                self._grow(-entry.cost)
+                entry.began_s = now_s
+                taken.append(entry)
+        return taken
+
+    def _measure(self) -> None:
+        """Add to the pace what was taken last, if others had to wait since."""
+        if not math.isnan(self._since_s):
+            self._pace.add(self._taken, monotonic() - self._since_s)
+
+    def computed(self, time_s: float) -> None:
+        """Remember how long the computation of an item took."""
+        self._compute.add(1, time_s)
+
+    def close(self) -> None:
+        """Take no more items in; those that wait are still to be taken."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def _grow(self, cost: int) -> None:
+        self.cost += cost
+        telemetry.queue(self.task, self.cost)

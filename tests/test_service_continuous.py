@@ -1,0 +1,235 @@
+"""A decoding batch that never stops: nobody waits for another's last token."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.continuous import Continuous
+from service.contract import Tensor
+from service.decoder import Way
+from service.errors import Unavailable
+from service.search import Search
+from service.tasks import Generation, Item
+from service.waiting import Answer
+
+END, VOCAB = 0, 40
+ROWS = 4
+
+
+class Counting:
+    """A model that answers n with n - 1, down to the end token 0, one step at a time."""
+
+    def __init__(self) -> None:
+        self.steps: list[list[int]] = []
+        self.encodes: list[list[int]] = []
+        self.stopped = 0
+        self.bad_step = False
+        self.held = False
+        self.reached = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+
+    def tensors(self, graph: str) -> dict[str, Tensor]:
+        cache = Tensor("float32", ("batch", 1, "max_len", 1))
+        names = ("past_key_0", "past_value_0")
+        return dict.fromkeys(names, cache) | {"logits": Tensor("float32", ("batch", VOCAB))}
+
+    def run(self, graph: str, inputs: Any) -> Any:
+        raise AssertionError("the encoder is a function of the test")
+
+    def bind(self, graph: str, inputs: Any, outputs: Any) -> Callable[[], None]:
+        def step() -> None:
+            if self.held:
+                self.reached.release()
+                assert self.go_on.acquire(timeout=10), "nobody let the step through"
+            if self.bad_step:
+                raise RuntimeError("a bad step")
+            tokens = inputs["tokens"][:, 0]
+            self.steps.append(tokens.tolist())
+            outputs["logits"][:] = -np.inf
+            outputs["logits"][np.arange(len(tokens)), np.maximum(tokens - 1, 0)] = 0
+
+        return step
+
+    def encode(self, _: Any, inputs: Sequence[Item]) -> Mapping[str, NDArray[Any]]:
+        self.encodes.append([len(each["source"]) for each in inputs])
+        if any((each["source"] == 13).any() for each in inputs):
+            raise ValueError("an unlucky item")
+        return {"cross_key_0": np.zeros((len(inputs), 1, 3, 1), np.float32)}
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    async def stepping(self) -> None:
+        """Wait until a step is about to be made, and hold it."""
+        assert await asyncio.to_thread(self.reached.acquire, timeout=10)
+
+    def pass_steps(self, count: int = 1) -> None:
+        self.go_on.release(count)
+
+
+def generate(item: Item, again: int) -> Way:
+    """Count down from the item, and so once more from each of its `again`."""
+    counted: list[int] = []
+    for start in item["starts"].tolist():
+        source = np.full(item.get("length", np.array(2)), start)
+        ((best, *_)) = yield Search([start], END, 30, inputs={"source": source})
+        counted += best.tokens
+    if again in counted:
+        raise ValueError("an item that no answer fits")
+    return {"counted": np.array(counted)}
+
+
+def with_lane(
+    scenario: Callable[[Continuous, Counting], Awaitable[Any]], *, never: int = -1
+) -> None:
+    async def run() -> None:
+        model = Counting()
+        generation = Generation(model.encode, generate, lambda item: 1, ROWS, 32, 10)
+        lane = Continuous(
+            "counting", model, generation, never, lambda item: 5,
+            max_queue_cost=100, stop=model.stop,
+        )  # fmt: skip
+        async with asyncio.timeout(20):
+            await scenario(lane, model)
+            await lane.close()
+
+    asyncio.run(run())
+
+
+def item(*starts: int, **more: int) -> Item:
+    return {"starts": np.array(starts), **{key: np.array(value) for key, value in more.items()}}
+
+
+def asked(lane: Continuous, *starts: int) -> "asyncio.Task[list[Answer]]":
+    return asyncio.create_task(lane.submit([item(start) for start in starts]))
+
+
+def counted(answers: Sequence[Answer]) -> list[list[int]]:
+    return [answer.row["counted"].tolist() for answer in answers]
+
+
+def test_one_who_comes_later_is_done_sooner_if_it_is_shorter() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.held = True
+        long = asked(lane, 20)
+        await model.stepping()
+        short = asked(lane, 3)
+        await asyncio.sleep(0.01)
+        model.held = False
+        model.pass_steps()
+        assert counted(await short) == [[2, 1]]
+        assert not long.done()
+        assert counted(await long) == [list(range(19, 0, -1))]
+        assert model.steps[:4] == [[20], [19, 3], [18, 2], [17, 1]]
+        assert model.steps[4] == [16]
+
+    with_lane(scenario)
+
+
+def test_more_than_the_rows_wait_and_take_the_place_of_the_first_that_is_done() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        answers = await lane.submit([item(start) for start in (9, 3, 9, 9, 5, 9)])
+        assert counted(answers) == [list(range(n - 1, 0, -1)) for n in (9, 3, 9, 9, 5, 9)]
+        assert max(len(tokens) for tokens in model.steps) == ROWS
+        full = [len(tokens) for tokens in model.steps]
+        assert full[:4] == [2, 4, 4, 4], "two are encoded between two steps"
+
+    with_lane(scenario)
+
+
+def test_an_item_may_ask_for_one_search_after_another() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        (answer,) = await lane.submit([item(3, 5, 2)])
+        assert counted([answer]) == [[2, 1, 4, 3, 2, 1, 1]]
+        assert answer.began_s < answer.ended_s
+
+    with_lane(scenario)
+
+
+def test_what_is_encoded_together_is_of_about_one_length() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        await lane.submit([item(3, length=9), item(4, length=3)])
+        assert model.encodes == [[3], [9]]
+
+    with_lane(scenario)
+
+
+def test_an_item_that_the_encoder_does_not_take_fails_alone() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        good, bad = asked(lane, 4), asked(lane, 13)
+        with pytest.raises(ValueError, match="unlucky"):
+            await bad
+        assert counted(await good) == [[3, 2, 1]]
+
+    with_lane(scenario)
+
+
+def test_an_item_whose_way_goes_wrong_fails_alone() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        good, bad = asked(lane, 4), asked(lane, 9)
+        with pytest.raises(ValueError, match="no answer fits"):
+            await bad
+        assert counted(await good) == [[3, 2, 1]]
+
+    with_lane(scenario, never=7)
+
+
+def test_a_step_that_fails_fails_those_in_it_and_no_others() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.bad_step = True
+        for answer in await asyncio.gather(asked(lane, 4), asked(lane, 5), return_exceptions=True):
+            assert isinstance(answer, RuntimeError)
+        model.bad_step = False
+        assert counted(await lane.submit([item(3)])) == [[2, 1]]
+
+    with_lane(scenario)
+
+
+def test_one_who_goes_leaves_the_batch_at_the_next_step() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.held = True
+        gone, stays = asked(lane, 20), asked(lane, 6)
+        await model.stepping()
+        gone.cancel()
+        await asyncio.wait([gone])
+        model.held = False
+        model.pass_steps()
+        assert counted(await stays) == [[5, 4, 3, 2, 1]]
+        assert [len(tokens) for tokens in model.steps] == [2, 1, 1, 1, 1, 1]
+
+    with_lane(scenario)
+
+
+def test_when_a_deadline_passes_the_row_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        loop = asyncio.get_running_loop()
+        model.held = True
+        deadline_s = loop.time() + 0.05
+        late = asyncio.create_task(lane.submit([item(20)], deadline_s=deadline_s))
+        stays = asked(lane, 3)
+        await model.stepping()
+        await asyncio.sleep(0.06)
+        model.held = False
+        model.pass_steps()
+        assert counted(await stays) == [[2, 1]]
+        assert [len(tokens) for tokens in model.steps] == [2, 1, 1]
+        late.cancel()
+
+    with_lane(scenario)
+
+
+def test_close_finishes_those_that_wait_and_refuses_new_ones() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        waiting = asked(lane, *[4] * 9)
+        await asyncio.sleep(0)
+        await lane.close()
+        assert counted(await waiting) == [[3, 2, 1]] * 9
+        with pytest.raises(Unavailable, match="shutting down"):
+            await lane.submit([item(3)])
+
+    with_lane(scenario)
