@@ -4,8 +4,11 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-BLOCK = 256
-"""Tokens of which only the best is looked at first."""
+COLUMNS = 512
+"""Of the table that the tokens are laid out in, row by row; only each column's best is looked at
+first."""
+TOGETHER = 65_536
+"""Logits that are added up at once: so many stay in the cache of a core."""
 
 
 def log_sum_exp(
@@ -15,13 +18,16 @@ def log_sum_exp(
 
     `tops` are the largest logits, where they are known.
     """
-    out = np.empty(len(logits), np.float32)
-    # One row at a time stays in the cache of a core: half the time of all rows at once.
-    row = np.empty(logits.shape[1], np.float32)
-    for index, top in enumerate(logits.max(axis=1) if tops is None else tops):
-        np.subtract(logits[index], top, out=row)
-        out[index] = top + np.log(np.exp(row, out=row).sum())
-    return out
+    tops = logits.max(axis=1) if tops is None else tops
+    sums = np.empty(len(logits), np.float32)
+    few = max(1, TOGETHER // logits.shape[1])
+    room = np.empty((few, logits.shape[1]), np.float32)
+    for start in range(0, len(logits), few):
+        some = slice(start, start + few)
+        out = room[: len(sums[some])]
+        np.subtract(logits[some], tops[some, None], out=out)
+        np.exp(out, out=out).sum(axis=1, out=sums[some])
+    return tops + np.log(sums)
 
 
 def best(
@@ -29,24 +35,25 @@ def best(
 ) -> tuple[Int64[ndarray, "rows count"], Float32[ndarray, "rows count"]]:
     """The `count` best tokens of each row and their logits, best first; fewer if there are fewer.
 
-    They lie in the `count` blocks with the best maxima, so that all other tokens are read once.
+    They lie in the `count` columns with the best maxima, so that all other tokens are read once.
     """
-    vocab = logits.shape[1]
+    rows, vocab = logits.shape
     if count == 1:
         tokens = logits.argmax(axis=1)[:, None]
         return tokens, np.take_along_axis(logits, tokens, axis=1)
-    blocks = vocab // BLOCK
-    if blocks <= count:
-        tokens = np.broadcast_to(np.arange(vocab), logits.shape)
-    else:
-        whole = logits[:, : blocks * BLOCK].reshape(len(logits), blocks, BLOCK).max(axis=2)
-        rest = logits[:, blocks * BLOCK :].max(axis=1, initial=-np.inf, keepdims=True)
-        tops = np.concatenate([whole, rest], axis=1)
-        chosen = np.sort(np.argpartition(-tops, count - 1, axis=1)[:, :count], axis=1)
-        tokens = (chosen[:, :, None] * BLOCK + np.arange(BLOCK)).reshape(len(logits), -1)
-    values = np.take_along_axis(logits, np.minimum(tokens, vocab - 1), axis=1)
-    values[tokens >= vocab] = -np.inf  # the last block is shorter
     count = min(count, vocab)
+    height, rest = divmod(vocab, COLUMNS)
+    if height < 2 or count >= COLUMNS:
+        tokens = np.broadcast_to(np.arange(vocab), logits.shape)
+        values = logits
+    else:
+        tops = logits[:, : height * COLUMNS].reshape(rows, height, COLUMNS).max(axis=1)
+        np.maximum(tops[:, :rest], logits[:, vocab - rest :], out=tops[:, :rest])
+        columns = np.sort(np.argpartition(-tops, count - 1, axis=1)[:, :count], axis=1)
+        starts = np.arange(0, vocab, COLUMNS)
+        tokens = (starts[:, None] + columns[:, None, :]).reshape(rows, -1)
+        values = np.take_along_axis(logits, np.minimum(tokens, vocab - 1), axis=1)
+        values[tokens >= vocab] = -np.inf  # the last row of the table is shorter
     found = np.sort(np.argpartition(-values, count - 1, axis=1)[:, :count], axis=1)
     ranks = np.argsort(-np.take_along_axis(values, found, axis=1), axis=1, kind="stable")
     order = np.take_along_axis(found, ranks, axis=1)

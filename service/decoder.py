@@ -70,10 +70,9 @@ class Decoder:
                 beam.search.rule(logits[slices[-1]], beam.tokens)
         candidates, values = best(logits, max(considered(self.live[i].width) for i in choosing))
         values = values - log_sum_exp(logits, tops=values[:, 0])[:, None]
+        tokens, scores = candidates.tolist(), values.tolist()
         for index, rows in zip(choosing, slices, strict=True):
-            beam = self.live[index]
-            count = considered(beam.width)
-            chosen = beam.advance(candidates[rows, :count], values[rows, :count])
+            chosen = self.live[index].advance(tokens[rows], scores[rows])
             parents[index] = [starts[index] + parent for parent in chosen]
         finished = [self.live[index] for index in choosing if self.live[index].done()]
         self._settle(parents, finished)

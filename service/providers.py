@@ -61,6 +61,8 @@ def use(
     be given; None where it finds a plugin's devices in its options.
     """
     options.intra_op_num_threads = threads
+    # Each session has threads of its own: those of one must not spin while another one runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if provider == "openvino":
         hint = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision]
         config = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": str(threads)}

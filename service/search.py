@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,11 @@ class Beam:
         self.fed = 0
         """Tokens that every open hypothesis has been continued by, the prompt's too."""
         self.tokens: list[list[int]] = [[] for _ in range(search.beam_size)]
-        self.scores = [0.0] + [-np.inf] * (search.beam_size - 1)
+        self.scores = [0.0] + [-math.inf] * (search.beam_size - 1)
         self.ended: list[Hypothesis] = []
+        self._penalty = search.length_penalty
+        self._best_ended = -math.inf
+        self._longest = (search.max_new_tokens + 1) ** search.length_penalty
 
     @property
     def width(self) -> int:
@@ -88,51 +92,53 @@ class Beam:
         """The prompt has been fed: the logits of a step choose tokens."""
         return self.fed >= len(self.search.prompt)
 
-    def advance(self, candidates: NDArray[np.int64], added: Logits) -> list[int]:
+    def advance(
+        self, candidates: Sequence[Sequence[int]], added: Sequence[Sequence[float]]
+    ) -> list[int]:
         """Extend by one token; returns the parent of each new open hypothesis.
 
-        `candidates` are the best `considered(width)` tokens of each open hypothesis, best first,
-        `added` their log-probabilities. A greedy search that has ended keeps its tokens.
+        `candidates` are the best `considered(width)` tokens of each open hypothesis or more, best
+        first, `added` their log-probabilities. A greedy search that has ended keeps its tokens.
         """
         width, end = self.width, self.search.end
-        totals = np.array(self.scores)[:, None] + added
-        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
+        count = considered(width)
+        found = [
+            (score + more, parent, token)
+            for parent, score in enumerate(self.scores)
+            for token, more in zip(candidates[parent][:count], added[parent][:count], strict=True)
+        ]
+        found.sort(key=itemgetter(0), reverse=True)
         parents: list[int] = []
         tokens: list[list[int]] = []
         scores: list[float] = []
-        for flat in order:
-            parent, rank = divmod(int(flat), totals.shape[1])
-            token, score = int(candidates[parent, rank]), float(totals[parent, rank])
-            if token == end:
-                if len(parents) < width and np.isfinite(score):
-                    self.ended.append(Hypothesis(self.tokens[parent], score))
-            elif len(parents) < width:
+        for score, parent, token in found[: 2 * width]:
+            if len(parents) == width:
+                break
+            if token != end:
                 parents.append(parent)
                 tokens.append([*self.tokens[parent], token])
                 scores.append(score)
+            elif score > -math.inf:
+                self.ended.append(Hypothesis(self.tokens[parent], score))
+                self._best_ended = max(self._best_ended, self.ended[-1].ranked(self._penalty))
         if parents:
             self.tokens, self.scores = tokens, scores
         return parents or [0]
 
     def done(self) -> bool:
         """No open hypothesis can still beat the ended ones, or the budget is used up."""
-        budget, penalty = self.search.max_new_tokens, self.search.length_penalty
-        if len(self.tokens[0]) >= budget:
+        if len(self.tokens[0]) >= self.search.max_new_tokens:
             return True
         if len(self.ended) < self.width:
             return False
         # Greedy search ends with the first end token that is the best one.
-        longest = (budget + 1) ** penalty
-        return self.width == 1 or (
-            max(ended.ranked(penalty) for ended in self.ended) >= self.scores[0] / longest
-        )
+        return self.width == 1 or self._best_ended >= self.scores[0] / self._longest
 
     def result(self) -> list[Hypothesis]:
         """The hypotheses, best first: those that ended, else those that were cut off."""
         cut = [
             Hypothesis(tokens, score, ended=False)
             for tokens, score in zip(self.tokens, self.scores, strict=True)
-            if np.isfinite(score)
+            if score > -math.inf
         ]
-        penalty = self.search.length_penalty
-        return sorted(self.ended or cut, key=lambda each: -each.ranked(penalty))
+        return sorted(self.ended or cut, key=lambda each: -each.ranked(self._penalty))

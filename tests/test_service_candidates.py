@@ -1,16 +1,16 @@
-"""The best tokens are found by blocks as a full sort finds them, and sums of exponents hold."""
+"""The best tokens are found by columns as a full sort finds them, and sums of exponents hold."""
 
 import numpy as np
 import pytest
 
-from service.candidates import BLOCK, best, log_sum_exp
+from service.candidates import COLUMNS, best, log_sum_exp
 
 
 def random_logits(rows: int, vocab: int) -> np.ndarray:
     return np.random.default_rng(vocab).standard_normal((rows, vocab)).astype(np.float32) * 3
 
 
-@pytest.mark.parametrize("vocab", [1, 7, BLOCK, BLOCK * 5, BLOCK * 9 + 1, BLOCK * 20 - 1])
+@pytest.mark.parametrize("vocab", [1, 7, COLUMNS, COLUMNS * 5, COLUMNS * 9 + 1, COLUMNS * 20 - 1])
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_the_best_tokens_are_those_of_a_full_sort(vocab: int, count: int) -> None:
     logits = random_logits(3, vocab)
@@ -21,15 +21,15 @@ def test_the_best_tokens_are_those_of_a_full_sort(vocab: int, count: int) -> Non
 
 
 def test_the_best_of_all_may_be_neighbours_or_the_last_token() -> None:
-    logits = random_logits(1, BLOCK * 12 + 3)
+    logits = random_logits(1, COLUMNS * 12 + 3)
     logits[0, [700, 701, 702]] = [50, 52, 51]
     logits[0, -1] = 49
     tokens, _ = best(logits, 4)
-    assert tokens.tolist() == [[701, 702, 700, BLOCK * 12 + 2]]
+    assert tokens.tolist() == [[701, 702, 700, COLUMNS * 12 + 2]]
 
 
 def test_forbidden_tokens_come_last() -> None:
-    logits = np.full((1, BLOCK * 8), -np.inf, np.float32)
+    logits = np.full((1, COLUMNS * 8), -np.inf, np.float32)
     logits[0, 1_000] = 1
     tokens, values = best(logits, 3)
     assert tokens[0, 0] == 1_000

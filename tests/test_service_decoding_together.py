@@ -133,6 +133,5 @@ def test_a_beam_is_fed_its_prompt_and_then_what_it_chose() -> None:
     beam = Beam(Search([START, 4], END, 3, beam_size=2))
     assert (beam.feed(), beam.choosing) == ([START, START], False)
     assert (beam.feed(), beam.choosing) == ([4, 4], True)
-    candidates = np.array([[3, 5, 6, 0]] * 2)
-    beam.advance(candidates, np.log([[0.5, 0.3, 0.1, 0.1]] * 2))
+    beam.advance([[3, 5, 6, 0]] * 2, [[-0.5, -1, -2, -3]] * 2)
     assert beam.feed() == [3, 5]

@@ -64,6 +64,9 @@ def test_openvino_is_told_the_precision_and_the_threads(
     class Options:
         intra_op_num_threads = 0
 
+        def add_session_config_entry(self, key: str, value: str) -> None:
+            assert (key, value) == ("session.force_spinning_stop", "1")
+
         def add_provider_for_devices(self, devices: list[str], options: dict[str, str]) -> None:
             assert devices == ["a device"]
             told.update(json.loads(options["load_config"])["CPU"])
