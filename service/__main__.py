@@ -1,12 +1,6 @@
 """`python -m service serve|install`: shipped models into the store, then both doors open."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from types import FrameType
 
 import typer
 
@@ -17,9 +11,9 @@ os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 from service import store
 from service.settings import Settings
 from service.setup import install_shipped
+from service.supervisor import Supervisor
 from service.tasks import tasks
 
-START_S = 120.0
 CURL = """curl -s http://{host}:{port}/translation -H 'Content-Type: application/json' \\
   -d '{{"text": "Where is the library?", "source": "en", "target": "de"}}'"""
 
@@ -40,38 +34,25 @@ def serve() -> None:
     for name, outcome in install_shipped().items():
         if not store.holds(outcome):
             typer.echo(f"{name}: {outcome}", err=True)
-    command = [sys.executable, "-m", "bentoml", "serve", "service.app:Attendant"]
-    command += ["--host", settings.host, "--port", str(settings.http_port)]
-    command += ["--timeout-graceful-shutdown", str(int(settings.drain_s) + 5)]
-    server = subprocess.Popen(command)
+    try:
+        supervisor = Supervisor(settings)
+    except OSError as error:
+        typer.echo(f"{settings.host}:{settings.http_port}: {error.strerror}", err=True)
+        raise typer.Exit(1) from error
 
-    def forward(number: int, frame: FrameType | None) -> None:
-        server.send_signal(number)
+    def on_ready() -> None:
+        typer.echo(
+            f"\nHTTP  http://{settings.host}:{settings.http_port}  (interactive page at /docs)"
+        )
+        typer.echo(
+            f"gRPC  {settings.host}:{settings.grpc_port}  (attendant.v1.Attendant, reflection)"
+        )
+        for task in tasks():
+            typer.echo(f"  /{task.name:30} {store.newest(task.name) or 'no model'}")
+        typer.echo("\n" + CURL.format(host=host, port=port))
+        typer.echo(f"\nNewer models from the store, without a stop: kill -HUP {os.getpid()}")
 
-    signal.signal(signal.SIGTERM, forward)
-    signal.signal(signal.SIGINT, forward)
-    if not _wait_until_ready(settings, server):
-        server.terminate()
-        raise typer.Exit(server.wait() or 1)
-    typer.echo(f"\nHTTP  http://{settings.host}:{settings.http_port}  (interactive page at /docs)")
-    typer.echo(f"gRPC  {settings.host}:{settings.grpc_port}  (attendant.v1.Attendant, reflection)")
-    for task in tasks():
-        typer.echo(f"  /{task.name:30} {store.newest(task.name) or 'no model'}")
-    typer.echo("\n" + CURL.format(host=settings.host, port=settings.http_port))
-    raise typer.Exit(server.wait())
-
-
-def _wait_until_ready(settings: Settings, server: subprocess.Popen[bytes]) -> bool:
-    url = f"http://{settings.host}:{settings.http_port}/readyz"
-    deadline_s = time.monotonic() + START_S
-    while time.monotonic() < deadline_s and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as response:
-                if response.status == 200:
-                    return True
-        except OSError:
-            time.sleep(0.2)
-    return False
+    raise typer.Exit(supervisor.run(on_ready))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,44 @@
 """`bentoml serve service.app:Attendant` → both doors over one engine, in one worker."""
 
-import asyncio
 import gc
 import logging
-import signal
-import threading
-from types import FrameType
 
 import bentoml
+from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
+from starlette.types import ASGIApp
 
 from service.engine import Engine
-from service.http import application
+from service.gate import Gate
+from service.http import TaskDoor, pages
+from service.lifecycle import Lifecycle
 from service.rpc import RpcServer
 from service.settings import Settings
 from service.tasks import tasks
 
 SETTINGS = Settings()
 ENGINE = Engine(tasks(), SETTINGS)
+HTTP = Gate()
+PAGES_TIMEOUT_S = 10
+"""BentoML keeps a few kilobytes for so long after every request to a page or to a wrong path."""
+
+
+class DoorBeforeMiddleware(Service[object]):  # type: ignore[misc]
+    """Tasks are answered outside BentoML's middlewares, which cost more than the door itself."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        return TaskDoor(ENGINE, HTTP, super().to_asgi(is_main))
 
 
 @bentoml.service(
     name="attendant",
-    workers=1,
-    # The engine ends requests in time; this only frees what it left.
-    traffic={"timeout": SETTINGS.timeout_s + 5},
+    workers=SETTINGS.workers,
+    traffic={"timeout": PAGES_TIMEOUT_S},
     # Ours instead: these label by raw path and time every request a second time.
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
+    service_class=DoorBeforeMiddleware,
 )
-@bentoml.asgi_app(application(ENGINE), path="/")
+@bentoml.asgi_app(pages(ENGINE), path="/")
 class Attendant:
     """The worker: start-up, readiness and an orderly end."""
 
@@ -38,35 +48,26 @@ class Attendant:
         logging.getLogger("attendant").setLevel(logging.INFO)
         await ENGINE.start()
         address = f"{SETTINGS.host}:{SETTINGS.grpc_port}"
-        self.rpc = RpcServer(ENGINE, address, SETTINGS.max_body_bytes)
+        share_port = SETTINGS.workers > 1
+        self.rpc = RpcServer(ENGINE, address, SETTINGS.max_body_bytes, share_port=share_port)
         await self.rpc.start()
-        self._drain_on_term()
+        Lifecycle(
+            ENGINE,
+            HTTP,
+            self.rpc,
+            lame_duck_s=SETTINGS.lame_duck_s,
+            drain_s=SETTINGS.drain_s,
+        ).listen()
         # Passes over what was loaded once would stall requests for tens of milliseconds.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
 
-    def _drain_on_term(self) -> None:
-        """Let gRPC health say so before HTTP has drained, which the server does first."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        loop, previous = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
-
-        def on_term(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self._begin_drain)
-            if callable(previous):
-                previous(number, frame)
-
-        signal.signal(signal.SIGTERM, on_term)
-
-    def _begin_drain(self) -> None:
-        ENGINE.draining = True
-        self.rpc.begin_drain()
-
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        self._begin_drain()
-        await self.rpc.stop(SETTINGS.drain_s)
+        """The last steps, after the drain of `service/lifecycle.py` if a signal came."""
+        ENGINE.begin_drain()
+        await self.rpc.stop(0)
         await ENGINE.close()
 
     async def __is_ready__(self) -> bool:

@@ -116,6 +116,10 @@ class Engine:
         telemetry.ready(task.name, False)
         log.error("not served: %s", fault)
 
+    def begin_drain(self) -> None:
+        """Say that we are not ready from now on; requests are still answered."""
+        self.draining = True
+
     def ready(self) -> bool:
         return bool(self.loaded) and not self.draining
 

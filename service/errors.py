@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import ceil
+from typing import ClassVar
 
 import grpc
 from pydantic import ValidationError
@@ -13,10 +15,16 @@ class Problem(Exception):
 
     detail: str
     field: str | None = None
+    retry_after_s: float | None = None
+    """When the same request may succeed; None where it will not."""
 
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     code = grpc.StatusCode.INTERNAL
     title = "internal error"
+
+    def retry_after(self) -> int | None:
+        """`retry_after_s` in whole seconds, as HTTP has it."""
+        return None if self.retry_after_s is None else max(1, ceil(self.retry_after_s))
 
     def __str__(self) -> str:
         return f"{self.field}: {self.detail}" if self.field else self.detail
@@ -58,7 +66,7 @@ class UnsupportedMedia(Problem):
 class Overloaded(Problem):
     """The queue is full; the same request may succeed later."""
 
-    retry_after_s: float = 1.0
+    retry_after_s: float | None = 1.0
     """When the queue is expected to have room."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
@@ -66,8 +74,12 @@ class Overloaded(Problem):
     title = "overloaded"
 
 
+@dataclass
 class Unavailable(Problem):
     """The model of this task is not loaded, or the service is shutting down."""
+
+    retry_after_s: float | None = 1.0
+    """When this service, or the one that replaces it, may be asked again."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = grpc.StatusCode.UNAVAILABLE
@@ -80,6 +92,14 @@ class DeadlineExceeded(Problem):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = grpc.StatusCode.DEADLINE_EXCEEDED
     title = "deadline exceeded"
+
+
+class ClientLeft(Problem):
+    """Nobody waits for the answer. 499 is what nginx logs for it; it is not sent."""
+
+    status = 499
+    code = grpc.StatusCode.CANCELLED
+    title = "client left"
 
 
 def refusal(error: ValidationError) -> InvalidInput:

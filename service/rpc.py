@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 import grpc
@@ -13,8 +12,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 
-from service import telemetry
-from service.errors import MalformedRequest, Problem, Unavailable, refusal
+from service import headers, telemetry
+from service.errors import MalformedRequest, Problem, refusal
+from service.gate import Gate
 from service.pb import attendant_pb2
 from service.pb.convert import to_message, to_values
 from service.schema import RequestModel, ResponseModel
@@ -39,7 +39,12 @@ class Engine(Protocol):
     def tasks(self) -> Mapping[str, Task]: ...
 
     async def answer(
-        self, task: str, request: RequestModel, *, timeout_s: float | None = None
+        self,
+        task: str,
+        request: RequestModel,
+        *,
+        timeout_s: float | None = None,
+        priority: int = 0,
     ) -> ResponseModel: ...
 
     def ready(self) -> bool: ...
@@ -90,6 +95,22 @@ def _parse(task: Task, wire: type[Message], raw: bytes) -> RequestModel:
         raise refusal(error) from error
 
 
+def _priority(context: Any) -> int:
+    said = (value for name, value in context.invocation_metadata() if name == headers.PRIORITY)
+    return headers.priority(next(said, None))
+
+
+def _when_to_retry(problem: Problem) -> tuple[tuple[str, str], ...]:
+    """Trailing metadata: seconds as HTTP has them, and what gRPC's own retries obey.
+
+    https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
+    """
+    wait_s = problem.retry_after()
+    if wait_s is None:
+        return ()
+    return (("retry-after", str(wait_s)), ("grpc-retry-pushback-ms", str(wait_s * 1000)))
+
+
 class RpcServer:
     """The gRPC door. Made before the event loop runs, opened by `start`, closed by `stop`."""
 
@@ -108,11 +129,8 @@ class RpcServer:
         self._address = address
         self._service = service
         self._server: grpc.aio.Server | None = None
-        self._open = True
         self._draining = False
-        self._calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._gate = Gate()
         self._options = [
             # Without this a second server would bind the port unnoticed and take half of the calls.
             ("grpc.so_reuseport", int(share_port)),
@@ -124,32 +142,28 @@ class RpcServer:
     def _serving(self) -> bool:
         return not self._draining and self._engine.ready()
 
-    def _leave(self, _: object) -> None:
-        self._calls -= 1
-        if not self._calls:
-            self._idle.set()
-
     def _handler(self, task: Task, method: MethodDescriptor) -> Any:
         wire, reply = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
 
         async def call(raw: bytes, context: Any) -> bytes:
-            if self._open:
-                self._calls += 1
-                self._idle.clear()
-                context.add_done_callback(self._leave)  # after the reply has been sent
             try:
                 with telemetry.observed(task.name, "grpc"):
-                    if not self._open:
-                        raise Unavailable("the service is shutting down")
+                    self._gate.enter()
+                    # Out again after the reply has been sent.
+                    context.add_done_callback(lambda _: self._gate.leave())
+                    priority = _priority(context)
                     request = _parse(task, wire, raw)
-                    timeout_s = context.time_remaining()
-                    response = await self._engine.answer(task.name, request, timeout_s=timeout_s)
+                    response = await self._engine.answer(
+                        task.name, request, timeout_s=context.time_remaining(), priority=priority
+                    )
                     return to_message(response, reply).SerializeToString()
             except Problem as error:
                 problem = error
             except Exception:  # telemetry has logged it; the client learns no more than that
                 problem = Problem(Problem.title)
-            return await context.abort(problem.code, str(problem))  # type: ignore[no-any-return]
+            return await context.abort(  # type: ignore[no-any-return]
+                problem.code, str(problem), _when_to_retry(problem)
+            )
 
         return grpc.unary_unary_rpc_method_handler(call)
 
@@ -181,9 +195,8 @@ class RpcServer:
         with CANCELLED, a code that clients do not try again.
         """
         self.begin_drain()
-        self._open = False
+        self._gate.closed = True
         if self._server is not None:
             await asyncio.sleep(REFUSE_S)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), grace_s)
+            await self._gate.empty(grace_s)
             await self._server.stop(FLUSH_S)

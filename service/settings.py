@@ -1,12 +1,17 @@
 """environment → settings: the one place that reads it."""
 
 import os
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
+
+
+def _share_of_cores(values: dict[str, Any]) -> int:
+    workers: int = values.get("workers", 1)
+    return max(1, (os.cpu_count() or 1) // workers)
 
 
 class Settings(BaseSettings):
@@ -20,15 +25,21 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     http_port: int = Field(default=3000, ge=1, le=65_535, validation_alias="HTTP_PORT")
     grpc_port: int = Field(default=50051, ge=1, le=65_535, validation_alias="GRPC_PORT")
-    threads: int = Field(default=os.cpu_count() or 1, ge=1)
-    """Cores that one batch may use."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that serve; each holds every model and batches for itself."""
+    threads: int = Field(default_factory=_share_of_cores, ge=1)
+    """Cores that one batch may use; where not said, a worker's share of the machine."""
     batching: Literal["continuous", "request"] = "continuous"
     """Whether what generates tokens takes requests in between steps, or one batch at a time."""
+    worker_silence_s: float = Field(default=4.0, ge=1.0)
+    """A worker that hangs for so long is replaced."""
     max_body_bytes: int = Field(default=32 * MIB, ge=1_024)
     """Largest request on either door."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Longest time that one request may take, waiting included."""
     queue_batches: int = Field(default=32, ge=1)
     """Full batches of work that may wait per task before requests are refused."""
+    lame_duck_s: float = Field(default=5.0, ge=0)
+    """After a stop was asked for: how long requests are answered while readiness says no."""
     drain_s: float = Field(default=20.0, ge=0)
-    """How long requests in flight may go on after a stop was asked for."""
+    """After that: how long requests in flight may go on."""

@@ -103,16 +103,28 @@ class FakeEngine:
         self.delay_s = 0.0
         self.is_ready = True
         self.asked: list[tuple[str, RequestModel, float | None]] = []
+        self.priorities: list[int] = []
+        self.cancelled = 0
         self.answered = 0
 
     def ready(self) -> bool:
         return self.is_ready
 
     async def answer(
-        self, task: str, request: RequestModel, *, timeout_s: float | None = None
+        self,
+        task: str,
+        request: RequestModel,
+        *,
+        timeout_s: float | None = None,
+        priority: int = 0,
     ) -> ResponseModel:
         self.asked.append((task, request, timeout_s))
-        await asyncio.sleep(self.delay_s)
+        self.priorities.append(priority)
+        try:
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         if self.problem is not None:
             raise self.problem
         self.answered += 1

@@ -13,7 +13,8 @@ import pytest
 
 from service.continuous import Continuous
 from service.engine import Engine
-from service.http import application
+from service.gate import Gate
+from service.http import TaskDoor, pages
 from service.pb import attendant_pb2, attendant_pb2_grpc
 from service.rpc import RpcServer
 from service.settings import Settings
@@ -52,7 +53,7 @@ async def opened(folder: Path) -> AsyncIterator[Doors]:
     assert engine.faults == {}
     server = RpcServer(engine, "127.0.0.1:0", engine.settings.max_body_bytes)
     await server.start()
-    transport = httpx.ASGITransport(application(engine))
+    transport = httpx.ASGITransport(TaskDoor(engine, Gate(), pages(engine)))
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://worker") as http,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,

@@ -10,7 +10,8 @@ from fake_tasks import LIMIT_BYTES, FakeEngine, HttpEngine, ShoutRequest, WeighR
 from starlette.testclient import TestClient
 
 from service.errors import Overloaded, Problem
-from service.http import application
+from service.gate import Gate
+from service.http import TaskDoor, pages
 
 JSON = {"content-type": "application/json"}
 THING = {"thing": ("a.bin", b"12345", "application/octet-stream")}
@@ -23,7 +24,8 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def client(engine: FakeEngine) -> Iterator[TestClient]:
-    with TestClient(application(engine), raise_server_exceptions=False) as client:  # type: ignore[arg-type]
+    door = TaskDoor(engine, Gate(), pages(engine))  # type: ignore[arg-type]
+    with TestClient(door, raise_server_exceptions=False) as client:
         yield client
 
 

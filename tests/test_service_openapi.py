@@ -7,13 +7,13 @@ import pytest
 from fake_tasks import TASKS, HttpEngine
 from starlette.testclient import TestClient
 
-from service.http import application
+from service.http import pages
 from service.tasks import tasks
 
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with TestClient(application(HttpEngine())) as client:  # type: ignore[arg-type]
+    with TestClient(pages(HttpEngine())) as client:  # type: ignore[arg-type]
         yield client
 
 
@@ -35,7 +35,7 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
 def real_document() -> dict[str, Any]:
     engine = HttpEngine()
     engine.tasks = {task.name: task for task in tasks()}
-    document: dict[str, Any] = TestClient(application(engine)).get("/openapi.json").json()  # type: ignore[arg-type]
+    document: dict[str, Any] = TestClient(pages(engine)).get("/openapi.json").json()  # type: ignore[arg-type]
     return document
 
 

@@ -1,0 +1,101 @@
+"""HTTP request → the task's typed request: JSON, raw bytes or a multipart form.
+
+A task without binary fields takes JSON. One with a binary field takes it as the raw body (other
+fields in the query) or as a part of a multipart form (other fields as parts beside it).
+"""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from service.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedMedia, refusal
+from service.schema import RequestModel
+from service.tasks import Task
+
+
+def binary_field(task: Task) -> str | None:
+    """The field of a request that holds bytes, if the task has one."""
+    fields = task.request.model_fields.items()
+    return next((name for name, field in fields if field.annotation is bytes), None)
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The whole body, refused as soon as it is known to be over the limit."""
+    over = TooLarge(f"the body is over the limit of {limit_bytes} bytes", "body")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdigit():
+        raise MalformedRequest("Content-Length is not a number", "body")
+    if int(declared) > limit_bytes:
+        raise over
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit_bytes:
+                raise over
+    except ClientDisconnect as error:
+        raise MalformedRequest("the body breaks off", "body") from error
+    return bytes(body)
+
+
+async def _form_values(request: Request, body: bytes) -> dict[str, Any]:
+    async def replay() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    values: dict[str, Any] = {}
+    try:
+        async with Request(request.scope, replay).form(max_files=1, max_fields=32) as form:
+            for name, part in form.multi_items():
+                values[name] = await part.read() if isinstance(part, UploadFile) else part
+    except (MultiPartException, HTTPException) as error:
+        raise MalformedRequest(f"not a multipart form: {error}", "body") from error
+    return values
+
+
+def _value(task: Task, name: str, value: Any) -> Any:
+    """A form or query value: text stays text where the field is one, else `5` is a number."""
+    field = task.request.model_fields.get(name)
+    if not isinstance(value, str) or field is None or field.annotation is str:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+async def parse(request: Request, task: Task, limit_bytes: int) -> RequestModel:
+    """The typed request of a task; raises a Problem that names the field."""
+    body = await read_body(request, limit_bytes)
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    binary = binary_field(task)
+    try:
+        if binary is None:
+            if media not in ("application/json", ""):
+                raise UnsupportedMedia(f"send application/json, not {media}", "body")
+            for name in request.query_params:
+                raise InvalidInput("send the fields in the body", name)
+            return task.request.model_validate_json(body)
+        if media == "multipart/form-data":
+            values = {**request.query_params, **await _form_values(request, body)}
+            if isinstance(values.get(binary), str):
+                raise UnsupportedMedia(f"send {binary} as a file part", binary)
+        elif media in ("application/json", "application/x-www-form-urlencoded"):
+            if media == "application/json" or not body:
+                raise UnsupportedMedia(
+                    f"send multipart/form-data with a file part {binary}, or the raw bytes", "body"
+                )
+            values = {**request.query_params, binary: body}  # what curl calls --data-binary
+        else:
+            values = {**request.query_params, binary: body}
+        typed = {name: _value(task, name, value) for name, value in values.items()}
+        return task.request.model_validate(typed)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise MalformedRequest("the body is not JSON", "body") from error
+        raise refusal(error) from error
