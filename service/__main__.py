@@ -41,12 +41,9 @@ def serve() -> None:
         raise typer.Exit(1) from error
 
     def on_ready() -> None:
-        typer.echo(
-            f"\nHTTP  http://{settings.host}:{settings.http_port}  (interactive page at /docs)"
-        )
-        typer.echo(
-            f"gRPC  {settings.host}:{settings.grpc_port}  (attendant.v1.Attendant, reflection)"
-        )
+        host, port = settings.host, settings.http_port
+        typer.echo(f"\nHTTP  http://{host}:{port}  (interactive page at /docs)")
+        typer.echo(f"gRPC  {host}:{settings.grpc_port}  (attendant.v1.Attendant, reflection)")
         for task in tasks():
             typer.echo(f"  /{task.name:30} {store.newest(task.name) or 'no model'}")
         typer.echo("\n" + CURL.format(host=host, port=port))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -14,6 +14,7 @@ from service import store, telemetry
 from service.batcher import Batcher
 from service.continuous import Continuous
 from service.errors import DeadlineExceeded, Overloaded, Problem, Unavailable
+from service.gate import Gate
 from service.lane import Lane
 from service.schema import RequestModel, ResponseModel, Timings
 from service.session import Runner
@@ -38,6 +39,13 @@ class Loaded:
     workers: ThreadPoolExecutor
     """For what comes before and after the model: the task's own, so that none starves another."""
     entering: int = 0
+    gate: Gate = field(default_factory=Gate)
+    """Requests that this version answers."""
+
+    async def close(self) -> None:
+        """Finish what was begun, refuse the rest."""
+        await self.lane.close()
+        self.workers.shutdown(wait=False)
 
 
 class Engine:
@@ -49,6 +57,7 @@ class Engine:
         self.loaded: dict[str, Loaded] = {}
         self.faults: dict[str, str] = {}
         self.draining = False
+        self._reloading = asyncio.Lock()
 
     async def start(self) -> None:
         """Load every task's model from the store and answer its example once."""
@@ -62,23 +71,59 @@ class Engine:
     async def load(self, task: Task, folder: Path) -> None:
         """Open a model folder for a task; a broken one is reported and leaves the task out."""
         try:
-            model, _ = store.open_model(folder, task, threads=self.settings.threads)
-            assets = task.load_assets(folder)
+            self.loaded[task.name] = await self._open(task, folder)
         except store.BrokenModel as fault:
             self._fail(task, str(fault))
             return
-        except Exception as error:  # assets of any kind, read by any library
-            self._fail(task, f"{task.name}: {folder}: {error!r}")
-            return
         self.faults.pop(task.name, None)
-        self.serve(task, model.name, model, assets, stop=model.stop)
-        try:
-            await self.answer(task.name, task.example())
-        except Exception as error:
-            await self.loaded.pop(task.name).lane.close()
-            self._fail(task, f"{model.name}: its example is not answered: {error}")
-            return
         telemetry.ready(task.name, True)
+
+    async def reload(self) -> None:
+        """Take what is newer in the store; what does not open or answer leaves the old in place.
+
+        Requests that have begun are finished by the version they began with.
+        """
+        async with self._reloading:
+            for task in self.tasks.values():
+                await self._reload(task)
+
+    async def _reload(self, task: Task) -> None:
+        old, folder = self.loaded.get(task.name), store.locate(task.name)
+        if folder is None or (old and old.name == store.newest(task.name)):
+            return
+        if old is None:
+            await self.load(task, folder)
+            return
+        try:
+            new = await self._open(task, folder)
+        except store.BrokenModel as fault:
+            self.faults[task.name] = str(fault)
+            log.error("%s stays: %s", old.name, fault)
+            return
+        self.loaded[task.name] = new
+        self.faults.pop(task.name, None)
+        log.info("%s in place of %s", new.name, old.name)
+        await old.gate.empty()
+        await old.close()
+
+    async def _open(self, task: Task, folder: Path) -> Loaded:
+        """A model folder, opened beside the loop, its example answered; raises BrokenModel."""
+        threads = self.settings.threads
+        try:
+            model, _ = await asyncio.to_thread(store.open_model, folder, task, threads=threads)
+            assets = await asyncio.to_thread(task.load_assets, folder)
+        except store.BrokenModel:
+            raise
+        except Exception as error:  # assets of any kind, read by any library
+            raise store.BrokenModel(f"{task.name}: {folder}: {error!r}") from error
+        loaded = self._loaded(task, model.name, model, assets, model.stop)
+        try:
+            await self._ask(task, loaded, task.example(), self.settings.timeout_s, priority=0)
+        except Exception as error:
+            await loaded.close()
+            fault = f"{model.name}: its example is not answered: {error}"
+            raise store.BrokenModel(fault) from error
+        return loaded
 
     def serve(
         self,
@@ -90,9 +135,14 @@ class Engine:
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         """Answer a task's requests with this model from now on; `stop` ends a run of its graphs."""
+        self.loaded[task.name] = self._loaded(task, name, model, assets, stop)
+
+    def _loaded(
+        self, task: Task, name: str, model: Runner, assets: Any, stop: Callable[[], None]
+    ) -> Loaded:
         lane = self._lane(task, model, assets, stop)
         workers = ThreadPoolExecutor(self.settings.threads, thread_name_prefix=f"{task.name} io")
-        self.loaded[task.name] = Loaded(name, assets, lane, workers)
+        return Loaded(name, assets, lane, workers)
 
     def _lane(self, task: Task, model: Runner, assets: Any, stop: Callable[[], None]) -> Lane:
         max_queue_cost = task.max_batch_cost * self.settings.queue_batches
@@ -146,23 +196,39 @@ class Engine:
             raise Unavailable(self.status().get(task, f"there is no task {task}"))
         limit_s = self.settings.timeout_s
         allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
+        loaded = self.loaded[task]
+        with loaded.gate:
+            return await self._ask(self.tasks[task], loaded, request, allowed_s, priority=priority)
+
+    async def _ask(
+        self,
+        task: Task,
+        loaded: Loaded,
+        request: RequestModel,
+        allowed_s: float,
+        *,
+        priority: int,
+    ) -> ResponseModel:
         deadline_s = monotonic() + allowed_s
+        answer = self._answer(task, loaded, request, deadline_s, priority)
         try:
-            return await asyncio.wait_for(
-                self._answer(task, request, deadline_s, priority), allowed_s
-            )
+            return await asyncio.wait_for(answer, allowed_s)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not answered within {allowed_s:.3g} s") from error
         except (Problem, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # the panic of a Rust library is no Exception
-            log.exception("task=%s failed", task)
+            log.exception("task=%s failed", task.name)
             raise Problem("the service failed on this request") from error
 
     async def _answer(
-        self, name: str, request: RequestModel, deadline_s: float, priority: int
+        self,
+        task: Task,
+        loaded: Loaded,
+        request: RequestModel,
+        deadline_s: float,
+        priority: int,
     ) -> ResponseModel:
-        task, loaded = self.tasks[name], self.loaded[name]
         start_s = monotonic()
         items = await self._enter(task, loaded, request, deadline_s)
         queued_s = monotonic()
@@ -179,7 +245,7 @@ class Engine:
             compute_ms=(ended_s - began_s) * 1e3,
             postprocess_ms=(monotonic() - ended_s) * 1e3,
         )
-        telemetry.stages(name, timings)
+        telemetry.stages(task.name, timings)
         return response.model_copy(update={"model": loaded.name, "timings_ms": timings})
 
     async def _enter(
@@ -201,6 +267,4 @@ class Engine:
     async def close(self) -> None:
         """Finish what is queued, refuse the rest."""
         self.draining = True
-        await asyncio.gather(*(loaded.lane.close() for loaded in self.loaded.values()))
-        for loaded in self.loaded.values():
-            loaded.workers.shutdown(wait=False)
+        await asyncio.gather(*(loaded.close() for loaded in self.loaded.values()))
