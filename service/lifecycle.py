@@ -71,5 +71,7 @@ class Lifecycle:
         self._http.closed = True
         await asyncio.gather(self._rpc.stop(self._drain_s), self._http.empty(self._drain_s))
         log.info("drained, %d left on HTTP", self._http.inside)
+        for number in self._heard:
+            asyncio.get_running_loop().remove_signal_handler(number)  # it is raised once more
         if leave is not None:
             leave()

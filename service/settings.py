@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     """Cores that one batch may use; where not said, a worker's share of the machine."""
     batching: Literal["continuous", "request"] = "continuous"
     """Whether what generates tokens takes requests in between steps, or one batch at a time."""
-    worker_silence_s: float = Field(default=4.0, ge=1.0)
+    worker_silence_s: float = Field(default=3.0, ge=0.5)
     """A worker that hangs for so long is replaced."""
     max_body_bytes: int = Field(default=32 * MIB, ge=1_024)
     """Largest request on either door."""
