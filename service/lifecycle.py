@@ -18,7 +18,7 @@ from service.gate import Gate
 from service.rpc import RpcServer
 
 log = logging.getLogger("attendant")
-OVERTIME_S = 5.0
+OVERTIME_S = 3.0
 """What may still hang after the drain gets so long, then the process ends."""
 
 

@@ -132,7 +132,7 @@ class Supervisor:
         if self._stopping_s is not None:  # asked twice
             self._kill_all()
             os._exit(128 + number)
-        bound_s = self._settings.lame_duck_s + self._settings.drain_s + 2 * OVERTIME_S
+        bound_s = self._settings.lame_duck_s + self._settings.drain_s + OVERTIME_S + 1
         self._stopping_s = time.monotonic() + bound_s
         self._hand_on(number, frame)
 

@@ -201,3 +201,44 @@ def test_every_problem_of_the_errors_file_is_tried_here() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     problems = {kind for kind in kinds if issubclass(kind, Problem)} - {Problem}
     assert problems == set(Problem.__subclasses__())
+
+
+def test_a_client_that_cancels_takes_its_work_along() -> None:
+    async def scenario(door: Door) -> None:
+        door.engine.delay_s = 15
+        call = asyncio.create_task(door.call("Shout", HELLO))
+        while not door.engine.asked:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        while not door.engine.cancelled:
+            await asyncio.sleep(0.01)
+
+    with_door(scenario)
+
+
+def test_the_urgency_reaches_the_engine_and_one_out_of_range_is_refused() -> None:
+    async def scenario(door: Door) -> None:
+        await door.call("Shout", HELLO, metadata=(("priority", "u=1"),))
+        await door.call("Shout", HELLO)
+        assert door.engine.priorities == [2, 0]
+        code, words = await door.refusal("Shout", HELLO, metadata=(("priority", "u=9"),))
+        assert code == Code.INVALID_ARGUMENT
+        assert "priority" in words
+
+    with_door(scenario)
+
+
+def test_who_is_sent_away_hears_when_to_come_back() -> None:
+    async def scenario(door: Door) -> None:
+        async def trailers() -> dict[str, Any]:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await door.call("Shout", HELLO)
+            return dict(caught.value.trailing_metadata())
+
+        door.engine.problem = errors.Overloaded("full", retry_after_s=2.1)
+        said = await trailers()
+        assert (said["retry-after"], said["grpc-retry-pushback-ms"]) == ("3", "3000")
+        door.engine.problem = errors.InvalidInput("wrong")
+        assert not await trailers()
+
+    with_door(scenario)
