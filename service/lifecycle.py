@@ -16,10 +16,9 @@ from functools import partial
 from service.engine import Engine
 from service.gate import Gate
 from service.rpc import RpcServer
+from service.settings import OVERTIME_S
 
 log = logging.getLogger("attendant")
-OVERTIME_S = 3.0
-"""What may still hang after the drain gets so long, then the process ends."""
 
 
 class Lifecycle:

@@ -7,6 +7,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
+OVERTIME_S = 3.0
+"""What still hangs after the drain gets so long, then its process is ended."""
 
 
 def _share_of_cores(values: dict[str, Any]) -> int:

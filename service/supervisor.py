@@ -17,8 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 
-from service.lifecycle import OVERTIME_S
-from service.settings import Settings
+from service.settings import OVERTIME_S, Settings
 
 log = logging.getLogger("attendant")
 BACKLOG = 2048

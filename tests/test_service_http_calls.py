@@ -24,10 +24,8 @@ HEAD = (
 class Door:
     """A door behind a real server, and a client of it."""
 
-    def __init__(
-        self, engine: HttpEngine, gate: Gate, client: httpx.AsyncClient, port: int
-    ) -> None:
-        self.engine, self.gate, self.client, self.port = engine, gate, client, port
+    def __init__(self, client: httpx.AsyncClient, port: int) -> None:
+        self.engine, self.gate, self.client, self.port = HttpEngine(), Gate(), client, port
 
     async def post(self, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -42,17 +40,17 @@ class Door:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Door]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}")
         door = Door(client, port)
         app = TaskDoor(door.engine, door.gate, pages(door.engine))  # type: ignore[arg-type]
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         serving = asyncio.create_task(server.serve([listening]))
-        yield door
-    server.should_exit = True
-    await serving
-    listening.close()
+        async with client:
+            yield door
+        server.should_exit = True
+        await serving
 
 
 def with_door(scenario: Callable[[Door], Awaitable[None]]) -> None:
