@@ -174,11 +174,14 @@ class Engine:
         return bool(self.loaded) and not self.draining
 
     def status(self) -> dict[str, str]:
-        """Task → `ready`, or why it is not served."""
-        return {
-            name: "ready" if name in self.loaded else self.faults.get(name, "loading")
-            for name in self.tasks
-        }
+        """Task → `ready`, or why it is not served, or is served by an older version."""
+        return {name: self._status(name) for name in self.tasks}
+
+    def _status(self, name: str) -> str:
+        fault = self.faults.get(name)
+        if name not in self.loaded:
+            return fault or "loading"
+        return f"ready, but not with the newest: {fault}" if fault else "ready"
 
     async def answer(
         self,
