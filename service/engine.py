@@ -45,6 +45,7 @@ class Loaded:
     async def close(self) -> None:
         """Finish what was begun, refuse the rest."""
         await self.lane.close()
+        await self.gate.empty()  # the last answers are still being written
         self.workers.shutdown(wait=False)
 
 
