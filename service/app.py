@@ -1,12 +1,12 @@
 """`bentoml serve service.app:Attendant` → both doors over one engine, in one worker."""
 
 import gc
-import logging
 
 import bentoml
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp
 
+from service import exposition, logs, tracing
 from service.engine import Engine
 from service.gate import Gate
 from service.http import TaskDoor, pages
@@ -44,8 +44,11 @@ class Attendant:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-        logging.getLogger("attendant").setLevel(logging.INFO)
+        logs.configure(SETTINGS.log_format, SETTINGS.log_level)
+        if SETTINGS.metrics_dir:
+            exposition.share(SETTINGS.metrics_dir)
+        if SETTINGS.otlp_endpoint:
+            tracing.export_to(SETTINGS.otlp_endpoint)
         await ENGINE.start()
         address = f"{SETTINGS.host}:{SETTINGS.grpc_port}"
         share_port = SETTINGS.workers > 1

@@ -82,6 +82,7 @@ class Continuous(Lane):
             except BaseException as error:  # the panic of a Rust library is no Exception
                 self.answer({entry: error})
         for group in _alike(following):
+            telemetry.batch(self.task, len(group))
             self._encode(group)
 
     def _encode(self, group: Sequence[_Next]) -> None:
@@ -112,7 +113,7 @@ class Continuous(Lane):
                 telemetry.cancelled(self.task, "running")
             if not self._at:
                 return
-        telemetry.batch(self.task, len(self._at))
+        telemetry.step(self.task, self.decoder.rows)
         try:
             finished = self.decoder.step()
         except BaseException as error:

@@ -72,11 +72,12 @@ class Engine:
     async def load(self, task: Task, folder: Path) -> None:
         """Open a model folder for a task; a broken one is reported and leaves the task out."""
         try:
-            self.loaded[task.name] = await self._open(task, folder)
+            loaded = self.loaded[task.name] = await self._open(task, folder)
         except store.BrokenModel as fault:
             self._fail(task, str(fault))
             return
         self.faults.pop(task.name, None)
+        telemetry.model(task.name, loaded.name)
         telemetry.ready(task.name, True)
 
     async def reload(self) -> None:
@@ -103,6 +104,7 @@ class Engine:
             return
         self.loaded[task.name] = new
         self.faults.pop(task.name, None)
+        telemetry.model(task.name, new.name)
         log.info("%s in place of %s", new.name, old.name)
         await old.gate.empty()
         await old.close()
@@ -137,6 +139,7 @@ class Engine:
     ) -> None:
         """Answer a task's requests with this model from now on; `stop` ends a run of its graphs."""
         self.loaded[task.name] = self._loaded(task, name, model, assets, stop)
+        telemetry.model(task.name, name)
 
     def _loaded(
         self, task: Task, name: str, model: Runner, assets: Any, stop: Callable[[], None]

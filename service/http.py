@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,13 +17,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import headers, openapi
+from service import exposition, headers, openapi
 from service.engine import Engine
 from service.errors import ClientLeft, DeadlineExceeded, Problem
 from service.gate import Gate
 from service.http_body import parse
+from service.schema import Timings
 from service.tasks import Task
-from service.telemetry import REGISTRY, observed
+from service.telemetry import observed
 
 SORRY = "the service failed on this request"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -65,7 +65,7 @@ class TaskDoor:
             await self._otherwise(scope, receive, send)
             return
         try:
-            with observed(task.name, "http"), self._gate:
+            with observed(task.name, "http", scope["headers"]), self._gate:
                 response = await self._answer(Request(scope, receive), task)
         except Problem as problem:
             response = problem_response(problem, scope["path"])
@@ -99,7 +99,14 @@ class TaskDoor:
             raise ClientLeft("nobody waits for the answer") from error
         finally:
             leaving.cancel()
-        return Response(answer.model_dump_json(), media_type="application/json")
+        timing = server_timing(answer.timings_ms)
+        return Response(answer.model_dump_json(), headers=timing, media_type="application/json")
+
+
+def server_timing(timings: Timings) -> dict[str, str]:
+    """The header in which browsers and proxies look for stage times, in ms (W3C Server Timing)."""
+    stages = [f"{name.removesuffix('_ms')};dur={value_ms}" for name, value_ms in timings]
+    return {"server-timing": ", ".join(stages)}
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -127,8 +134,8 @@ def pages(engine: Engine) -> Starlette:
     async def status(request: Request) -> Response:
         return JSONResponse({"ready": engine.ready(), "tasks": engine.status()})
 
-    async def metrics(request: Request) -> Response:
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    def metrics(request: Request) -> Response:  # in a thread, for it takes milliseconds
+        return Response(exposition.text(), media_type=exposition.MEDIA_TYPE)
 
     async def openapi_json(request: Request) -> Response:
         return JSONResponse(document)

@@ -75,11 +75,12 @@ class Lane(ABC):
 
     @contextmanager
     def running(self, entries: Sequence[Entry]) -> Iterator[None]:
-        """Around the run of a graph that is to be stopped when these have all gone."""
+        """Around the run of a graph that is to be stopped when these have all gone; traced."""
         with self._lock:
             self._running = entries
         try:
-            yield
+            with telemetry.batch_span(self.task, [entry.origin for entry in entries]):
+                yield
         finally:
             with self._lock:
                 self._running = ()

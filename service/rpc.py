@@ -147,7 +147,8 @@ class RpcServer:
 
         async def call(raw: bytes, context: Any) -> bytes:
             try:
-                with telemetry.observed(task.name, "grpc"):
+                metadata = context.invocation_metadata() or ()
+                with telemetry.observed(task.name, "grpc", metadata):
                     self._gate.enter()
                     # Out again after the reply has been sent.
                     context.add_done_callback(lambda _: self._gate.leave())

@@ -1,10 +1,13 @@
 """environment → settings: the one place that reads it."""
 
 import os
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.logs import Format, Level
 
 MIB = 1 << 20
 OVERTIME_S = 3.0
@@ -45,3 +48,11 @@ class Settings(BaseSettings):
     """After a stop was asked for: how long requests are answered while readiness says no."""
     drain_s: float = Field(default=20.0, ge=0)
     """After that: how long requests in flight may go on."""
+    log_format: Format = "text"
+    """How a line of the log is written: for people, or as JSON for what collects logs."""
+    log_level: Level = "info"
+    """The least level that is logged; `info` has one line for each request."""
+    otlp_endpoint: str | None = Field(default=None, pattern="^https?://")
+    """Where an OpenTelemetry collector takes spans over gRPC; without it none are made."""
+    metrics_dir: Path | None = None
+    """An empty folder in which several workers count together."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
+from opentelemetry.trace import SpanContext
+
 from service import telemetry
 from service.errors import Overloaded, Unavailable
 from service.tasks import Item, Row
@@ -43,6 +45,8 @@ class Entry:
     deadline_s: float
     began_s: float | None = None
     """None as long as it waits."""
+    origin: SpanContext | None = field(default=None, repr=False)
+    """The request's span, if it is traced."""
 
     @property
     def gone(self) -> bool:
@@ -116,10 +120,11 @@ class Waiting:
         loop = asyncio.get_running_loop()
         with self.changed:
             self.refuse(sum(costs), deadline_s)
-            place_s = monotonic() - priority * PRIORITY_S
+            place_s, origin = monotonic() - priority * PRIORITY_S, telemetry.origin()
             entries = []
             for item, cost in zip(items, costs, strict=True):
-                entry = Entry(item, cost, loop.create_future(), place_s, deadline_s)
+                future: asyncio.Future[Answer] = loop.create_future()
+                entry = Entry(item, cost, future, place_s, deadline_s, origin=origin)
                 heapq.heappush(self._heap, (place_s, self._count, entry))
                 self._count += 1
                 entries.append(entry)

@@ -120,10 +120,11 @@ def test_one_who_comes_later_is_done_sooner_if_it_is_shorter() -> None:
         await model.stepping()
         short = asked(lane, 3)
         await asyncio.sleep(0.01)
-        model.held = False
-        model.pass_steps()
+        model.pass_steps(4)
         assert counted(await short) == [[2, 1]]
         assert not long.done()
+        model.held = False
+        model.pass_steps()
         assert counted(await long) == [list(range(19, 0, -1))]
         assert model.steps[:4] == [[20], [19, 3], [18, 2], [17, 1]]
         assert model.steps[4] == [16]
