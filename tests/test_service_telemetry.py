@@ -14,9 +14,14 @@ from starlette.testclient import TestClient
 from service import telemetry
 from service.engine import Engine
 from service.errors import DeadlineExceeded, Overloaded, Problem, Unavailable
-from service.http import application
+from service.gate import Gate
+from service.http import TaskDoor, pages
 from service.schema import Timings
 from service.telemetry import REGISTRY
+
+
+def http_door(engine: Any) -> TaskDoor:
+    return TaskDoor(engine, Gate(), pages(engine))
 
 
 def value(name: str, **labels: str) -> float:
@@ -88,7 +93,7 @@ def test_what_the_engine_reports_is_counted() -> None:
 
 def test_no_request_makes_a_series_once_its_task_is_known() -> None:
     engine = HttpEngine()
-    client = TestClient(application(engine), raise_server_exceptions=False)  # type: ignore[arg-type]
+    client = TestClient(http_door(engine), raise_server_exceptions=False)
     for name in engine.tasks:
         telemetry.ready(name, True)
     before = series()
@@ -134,7 +139,7 @@ def test_stage_times_add_up_to_the_time_of_the_answer(tmp_path: Path) -> None:
 
 
 def test_http_tells_the_stage_times_in_a_header_too() -> None:
-    client = TestClient(application(HttpEngine()))  # type: ignore[arg-type]
+    client = TestClient(http_door(HttpEngine()))
     reply = client.post("/shout", json={"text": "a"})
     told = dict(entry.split(";dur=") for entry in reply.headers["server-timing"].split(", "))
     assert list(told) == ["preprocess", "queue", "compute", "postprocess"]

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 from service import telemetry, tracing
 from service.engine import Engine
 from service.errors import InvalidInput, Unavailable
-from service.http import application
+from service.gate import Gate
+from service.http import TaskDoor, pages
 from service.schema import Timings
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -47,6 +48,10 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     tracing.use(None)
 
 
+def http_door(engine: Any) -> TaskDoor:
+    return TaskDoor(engine, Gate(), pages(engine))
+
+
 def hexadecimal(number: int, digits: int) -> str:
     return f"{number:0{digits}x}"
 
@@ -56,7 +61,7 @@ def trace_of(span: ReadableSpan) -> str:
 
 
 def test_a_request_over_http_continues_its_callers_trace(spans: Spans) -> None:
-    client = TestClient(application(HttpEngine()))  # type: ignore[arg-type]
+    client = TestClient(http_door(HttpEngine()))
     headers = {"traceparent": TRACEPARENT, "tracestate": "vendor=1"}
     assert client.post("/shout", json={"text": "a"}, headers=headers).status_code == 200
     span = spans.named()["http shout"]
