@@ -17,6 +17,9 @@ from service.waiting import Entry
 
 PADDING = 1.5
 """How many times as large as the smallest the inputs of one encoder batch may be."""
+LEAST_ROOM = 0.25
+"""Of the rows that must be free before more items join: an encoder takes about as long for four
+short ones as for one."""
 
 
 class _Next(NamedTuple):
@@ -67,6 +70,8 @@ class Continuous(Lane):
                 self._step()
 
     def _fits(self, entry: Entry, taken: Sequence[Entry]) -> bool:
+        if self.decoder.room < self.generation.max_rows * LEAST_ROOM:
+            return False
         rows = sum(self.generation.rows(each.item) for each in (*taken, entry))
         rows += sum(each.search.beam_size for each in self._next)
         cost = sum(each.cost for each in (*taken, entry))
