@@ -57,6 +57,9 @@ def refused(console: Console, outcome: str) -> Iterator[None]:
 def model(
     name: str,
     run_dir: Annotated[Path | None, typer.Option(help="Default: runs/NAME.")] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="Export the model of this folder again, not a run.")
+    ] = None,
     whisper: Annotated[str, typer.Option(help="Fetch this Whisper model: tiny.en or base.")] = "",
     target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "cpu",
     precision: Annotated[
@@ -66,7 +69,7 @@ def model(
     out: Annotated[Path, typer.Option(help="Folder for the model folder.")] = Path("build"),
     install: Annotated[bool, typer.Option(help="Put the model in the store.")] = True,
 ) -> None:
-    """Export the trained run NAME: trace, lower attention, check parity, publish."""
+    """Export the trained model NAME: trace, lower attention, check parity, publish."""
     if target not in TARGETS:
         raise typer.BadParameter(f"{target!r} is not one of {', '.join(TARGETS)}")
     if target == "cuda" and precision != "float32":
@@ -75,7 +78,12 @@ def model(
         raise typer.BadParameter(f"{precision!r} is not one of float32, {', '.join(PRECISIONS)}")
     console = Console()
     with refused(console, "not published"):
-        trained = from_package(whisper) if whisper else from_run(run_dir or Path("runs") / name)
+        if whisper:
+            trained = from_package(whisper)
+        elif published is not None:
+            trained = from_published(published)
+        else:
+            trained = from_run(run_dir or Path("runs") / name)
         with replacing(out / name) as folder:
             manifest = export_model(trained, name=name, target=target, folder=folder)
             if precision != "float32":

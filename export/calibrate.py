@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.quantize import INT8_MAX
 from service.contract import Tensor
+from service.int8 import INT8_MAX
 from service.session import Arrays, Runner
 
 MARGIN = 1.1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from export.quantize import declare
-from service.session import BLOCKS, INT8, SCALE, TRANSPOSED
+from service.int8 import BLOCKS, INT8, SCALE, TRANSPOSED
 
 MOST_ROWS = 4
 """From 8 rows on tiles are faster (512 x 2,048 and 512 x 58,101, two cores with AMX)."""

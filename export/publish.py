@@ -19,8 +19,8 @@ from export import card
 from export.source import Trained
 from export.targets import Mapped
 from service import manifest as manifests
+from service.int8 import SCALE
 from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
-from service.session import SCALE
 
 INLINE_BYTES = 1_024
 """Initializers up to this size stay in the graph; larger ones are weights."""

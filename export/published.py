@@ -15,8 +15,9 @@ from export.source import Trained
 from models.catalogue import Architecture, architecture
 from models.checkpoint import BadCheckpoint
 from service import manifest as manifests
+from service.int8 import INT8, SCALE
 from service.manifest import WEIGHTS
-from service.session import INT8, SCALE, read_weights
+from service.session import read_weights
 
 FOLDED_BIAS = ".weight_bias"
 """What the name of a convolution's bias ends in, once the normalisation behind it is folded."""

