@@ -24,16 +24,6 @@ from service.tasks import task as task_of
 needs_openvino = pytest.mark.skipif(not installed("openvino"), reason="its package is not here")
 
 
-def test_a_matrix_is_rounded_by_row_to_half_a_step() -> None:
-    matrix = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
-    matrix[2] *= 100
-    matrix[3] = 0
-    values, scale = int8.rounded(matrix)
-    assert values.dtype == np.int8
-    assert np.abs(values).max(axis=1).tolist() == [127, 127, 127, 0, 127]
-    assert (np.abs(values * scale[:, None] - matrix) <= scale[:, None] * 0.501).all()
-
-
 @pytest.fixture
 def allowed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Quality]:
     """A gate that finds every model good, and has every matrix quantized."""

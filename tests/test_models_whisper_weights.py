@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from loadtests.peers.hugging_face import layer_tensors
 from models.architectures.whisper import Config, Whisper
 from models.whisper_weights import from_hugging_face, load
 
@@ -109,3 +110,12 @@ def test_a_tensor_that_is_missing_is_noticed(tmp_path: Path) -> None:
 def test_another_digest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="SHA-256"):
         load(folder_of(tmp_path, hugging_face_state()), sha256="0" * 64)
+
+
+def test_the_names_lead_there_and_back() -> None:
+    state = Whisper(CONFIG).state_dict()
+    theirs = layer_tensors(state, key_bias=False)
+    ours = from_hugging_face(theirs)
+    weights = [name for name in ours if name.endswith("weight")]
+    assert len(weights) == 2 * 6 + 10 + 2
+    assert all(torch.equal(ours[name], state[name]) for name in weights)

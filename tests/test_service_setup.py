@@ -114,13 +114,16 @@ def shipped(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     lacking = model_folder(folder / "fetched", name="fetched")
     whole = tmp_path / "whole"
     monkeypatch.setattr(
-        whisper_weights, "parse", lambda data: Checkpoint({}, {"a": np.arange(3), "b": np.ones(2)})
+        whisper_weights,
+        "parse",
+        lambda data: Checkpoint({}, {"a": np.arange(3), "b": np.ones(2), "c": np.eye(2)}),
     )
     monkeypatch.setattr(store, "shipped", lambda: dict(sorted(_folders(folder).items())))
     manifest = manifests.read(lacking)
     package = package_of(wheel)
+    taken = ["a", "c.int8.transposed", "c.scale"]
     manifest = manifest.model_copy(
-        update={"graphs": {"model": GraphFile(file="words.txt", weights=["a"])}, "package": package}
+        update={"graphs": {"model": GraphFile(file="words.txt", weights=taken)}, "package": package}
     )
     # What the folder is when complete is known where it was published.
     with monkeypatch.context() as patched:
@@ -147,7 +150,9 @@ def test_set_up_installs_every_model_with_its_fetched_weights(shipped: Path, pip
         assert store.holds(tag)
     folder = store.locate("fetched")
     assert folder is not None
-    assert set(load_file(folder / manifests.WEIGHTS)) == {"a"}
+    weights = load_file(folder / manifests.WEIGHTS)
+    assert set(weights) == {"a", "c.int8", "c.scale"}
+    assert weights["c.int8"].tolist() == [[127, 0], [0, 127]]
     assert (folder / "tokenizer.json").read_bytes() == TOKENIZER
     assert not list(folder.glob("**/model.bin"))
     assert len(pip.commands) == 1

@@ -14,23 +14,12 @@ from torch import Tensor
 
 from models.architectures.transformer import Transformer
 from models.architectures.whisper import Whisper
+from models.whisper_weights import JOINED, NAMES
 from service.log_mel import FRAMES, HOP, MELS, N_FFT, RATE_HZ, WINDOW_S
 from service.tasks.automatic_speech_recognition import Assets
 
-_LAYER = {
-    "self_attention_norm": "self_attn_layer_norm",
-    "self_attention.out": "self_attn.out_proj",
-    "cross_attention_norm": "encoder_attn_layer_norm",
-    "cross_attention.query": "encoder_attn.q_proj",
-    "cross_attention.out": "encoder_attn.out_proj",
-    "feed_forward_norm": "final_layer_norm",
-    "feed_forward.0": "fc1",
-    "feed_forward.2": "fc2",
-}
-_FUSED = {
-    "self_attention.query_key_value": ("self_attn", "qkv"),
-    "cross_attention.key_value": ("encoder_attn", "kv"),
-}
+_PLACES = {ours: theirs for theirs, ours in NAMES.items()}
+_JOINED = {ours: (theirs, parts) for theirs, (ours, parts) in JOINED.items()}
 
 
 def layer_tensors(state: Mapping[str, Tensor], *, key_bias: bool) -> dict[str, Tensor]:
@@ -42,10 +31,10 @@ def layer_tensors(state: Mapping[str, Tensor], *, key_bias: bool) -> dict[str, T
         number, _, part = rest.partition(".")
         if stem in ("encoder_norm", "decoder_norm"):
             out[f"model.{stem.removesuffix('_norm')}.layer_norm.{kind}"] = tensor
-        elif part in _LAYER:
-            out[f"model.{side}.layers.{number}.{_LAYER[part]}.{kind}"] = tensor
-        elif part in _FUSED:
-            attention, letters = _FUSED[part]
+        elif part in _PLACES:
+            out[f"model.{side}.layers.{number}.{_PLACES[part]}.{kind}"] = tensor
+        elif part in _JOINED:
+            attention, letters = _JOINED[part]
             for letter, own in zip(letters, tensor.chunk(len(letters)), strict=True):
                 if kind == "weight" or key_bias or letter != "k":
                     out[f"model.{side}.layers.{number}.{attention}.{letter}_proj.{kind}"] = own
@@ -100,9 +89,9 @@ def write_whisper(model: Whisper, folder: Path, assets: Assets, tokenizer: Path)
     tensors["model.decoder.embed_tokens.weight"] = state["embedding.weight"]
     for side in ("encoder", "decoder"):
         tensors[f"model.{side}.embed_positions.weight"] = state[f"{side}_positions"]
-    for name, place in {"conv1": "stem.0", "conv2": "stem.2"}.items():
+    for name in ("conv1", "conv2"):
         for kind in ("weight", "bias"):
-            tensors[f"model.encoder.{name}.{kind}"] = state[f"{place}.{kind}"]
+            tensors[f"model.encoder.{name}.{kind}"] = state[f"{NAMES[name]}.{kind}"]
     special = {"bos_token_id": assets.end, "eos_token_id": assets.end, "pad_token_id": assets.end}
     special["decoder_start_token_id"] = assets.start
     written = {

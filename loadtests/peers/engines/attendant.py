@@ -82,15 +82,18 @@ def transcriber(assets: Any, *, threads: int) -> "Callable[[Runner, Inputs], NDA
 def load(job: Job) -> Loaded:
     from loadtests.peers.lowered import opened
     from service import manifest as manifests
+    from service.int8 import INT8
     from service.tasks import automatic_speech_recognition as speech
 
     folder = job.folder / ATTENDANT / job.variant
     if not (folder / manifests.NAME).exists():
         raise NotHere(f"no model folder {job.variant}")
     model = opened(folder, threads=job.threads)
-    entries = manifests.read(folder).graphs.items()
-    settings = {"folder": folder.name}
-    settings |= {name: f"{entry.provider}, {entry.precision}" for name, entry in entries}
+    manifest = manifests.read(folder)
+    settings = {"folder": folder.name, "cache_dtype": manifest.cache_dtype}
+    for name, entry in manifest.graphs.items():
+        matrices = "int8 matrices, " if any(INT8 in each for each in entry.weights) else ""
+        settings[name] = f"{entry.provider}, {matrices}{entry.precision}"
     runs: dict[str, Callable[[], Run]] = {
         TRANSLATION: lambda: lambda inputs: greedy(model, inputs, job.facts),
         SPEECH: lambda: partial(
