@@ -15,7 +15,7 @@ from export.source import Trained
 from models.catalogue import Architecture, architecture
 from models.checkpoint import BadCheckpoint
 from service import manifest as manifests
-from service.int8 import INT8, SCALE
+from service.int8 import INT8, SCALE, widened
 from service.manifest import WEIGHTS
 from service.session import read_weights
 
@@ -34,7 +34,7 @@ def stored(folder: Path) -> dict[str, Tensor]:
     arrays |= read_weights(folder / WEIGHTS)
     for name in [name for name in arrays if name.endswith(INT8)]:
         matrix = name.removesuffix(INT8)
-        arrays[matrix] = arrays[name].astype("float32") * arrays[matrix + SCALE][:, None]
+        arrays[matrix] = widened(arrays[name], arrays[matrix + SCALE])
     return {name: torch.tensor(array) for name, array in arrays.items()}
 
 

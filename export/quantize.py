@@ -2,10 +2,11 @@
 
 Products with a constant matrix become DynamicQuantizeMatMul: the runtime finds the range of the
 activations of each batch, the matrix is int8 for good. A table that is looked up is looked up in
-int8. A matrix that is both, as a tied embedding is, is stored once.
+int8. A matrix that is both, as a tied embedding is, is stored once. Kernels of convolutions are
+int8 in the file only, as the runtime has no such operator for floats.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from service.int8 import INT8, SCALE, TRANSPOSED, rounded
+from service.int8 import INT8, SCALE, TRANSPOSED, WIDENED, rounded
 from service.manifest import WEIGHTS
 
 LEAST_ELEMENTS = 16_384
@@ -42,6 +43,8 @@ def quantize(
             graph.multiply_and_add(node)
         elif node.op_type == "Gather":
             graph.look_up(node)
+        elif node.op_type == "Conv":
+            graph.convolve(node)
     return graph.finished()
 
 
@@ -58,10 +61,10 @@ class _Graph:
         """New initializers: dtype and shape."""
         self.stored: Weights = {}
 
-    def _matrix(self, name: str) -> str | None:
+    def _matrix(self, name: str, *, axes: Sequence[int] = (2,)) -> str | None:
         """Store a matrix as int8 if it is one worth it; returns its name."""
         array = self.weights.get(name)
-        if array is None or array.ndim != 2 or array.size < LEAST_ELEMENTS:
+        if array is None or array.ndim not in axes or array.size < LEAST_ELEMENTS:
             return None
         if f"{name}{INT8}" not in self.stored:
             int8, scale = rounded(array)
@@ -130,6 +133,13 @@ class _Graph:
             helper.make_node("Mul", [f"{out}.rows", f"{out}.scales"], [out]),
         ]
 
+    def convolve(self, node: onnx.NodeProto) -> None:
+        """Conv → the same with a kernel that is stored as int8: it computes in floats as before."""
+        name = self._matrix(node.input[1], axes=(3, 4))
+        if name is not None:
+            node.input[1] = f"{name}{INT8}{WIDENED}"
+            self.made[node.input[1]] = (onnx.TensorProto.FLOAT, list(self.weights[name].shape))
+
     def finished(self) -> tuple[onnx.ModelProto, Weights]:
         graph = self.proto.graph
         del graph.node[:]
@@ -138,7 +148,7 @@ class _Graph:
         kept = [initializer for initializer in graph.initializer if initializer.name in read]
         del graph.initializer[:]
         graph.initializer.extend(kept)
-        declare(graph, self.made)
+        declare(graph, {name: made for name, made in self.made.items() if name in read})
         if "last_axis" in read:
             graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "last_axis"))
         if not any(each.domain == "com.microsoft" for each in self.proto.opset_import):

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.evaluate import examples, from_store, measure
-from service.settings import Settings
+from models.evaluate import PATIENT, examples, from_store, measure
 from service.setup import install_shipped
 from service.tasks import task as task_of
 
@@ -19,7 +18,7 @@ FLOORS = {
 
 async def figures(name: str, data_dir: Path) -> dict[str, float]:
     task = task_of(name)
-    predict = await from_store(task, Settings())
+    predict = await from_store(task, PATIENT)
     return await measure(predict, task, examples(task, data_dir, "test"))
 
 

@@ -28,6 +28,7 @@ def test_what_is_kept_in_float16_is_rounded_as_its_float32() -> None:
     [
         ("a.weight", "a.weight"),
         ("a.weight.int8.transposed", "a.weight.int8"),
+        ("a.weight.int8.widened", "a.weight.int8"),
         ("a.weight.int8.blocks32", "a.weight.int8"),
         ("a.weight.scale.blocks32", "a.weight.scale"),
     ],
@@ -51,6 +52,16 @@ def test_an_array_is_kept_or_rounded_as_graphs_ask_for_it() -> None:
     assert np.array_equal(turned, found["a.int8"].T)
     assert np.array_equal(blocks.reshape(4, 64).astype(int) - 128, found["a.int8"])
     assert np.array_equal(steps, found["a.scale"].repeat(2).reshape(4, 2))
+
+
+def test_a_kernel_is_widened_channel_by_channel() -> None:
+    kernel = np.random.default_rng(3).standard_normal((4, 3, 2, 2)).astype(np.float32)
+    kernel[1] *= 50
+    found = rounded_where_asked({"a": kernel}, {"a.int8.widened"})
+    assert found["a.int8"].shape == kernel.shape
+    back = arranged(found, "a.int8.widened")
+    assert back.dtype == np.float32
+    assert (np.abs(back - kernel) <= 0.501 * found["a.scale"][:, None, None, None]).all()
 
 
 def test_an_array_that_is_not_there_is_named() -> None:
