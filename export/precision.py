@@ -14,7 +14,7 @@ from export.few_rows import MOST_ROWS, for_few_rows
 from export.gate import SPLITS, GateError, compare
 from export.int8_caches import Scales, hand_over_int8, step_over_int8
 from export.publish import external, save_weights, seal
-from export.quantize import quantize
+from export.quantize import quantize, store_rounded
 from models import evaluate
 from service import manifest as manifests
 from service.manifest import WEIGHTS, FewRows, GraphFile, Manifest
@@ -73,7 +73,7 @@ def to_int8(
     """Rewrite the graphs and the weights they share: keys and values too, where there are any.
 
     Graphs of OpenVINO stay as they are and multiply in bfloat16, which is faster there; those
-    named in `whole` keep their matrices, but hand on keys and values in int8.
+    named in `whole` multiply in floats too, with matrices that are int8 in the file only.
     """
     stored = read_weights(folder / WEIGHTS)
     weights: dict[str, NDArray[Any]] = {}
@@ -83,7 +83,9 @@ def to_int8(
         taken = bound(stored, entry.weights)
         if scales:
             proto = (step_over_int8 if name == "decoder" else hand_over_int8)(proto, scales)
-        if entry.provider == "cpu" and name not in whole:
+        if entry.provider == "cpu" and name in whole:
+            proto, taken = store_rounded(proto, taken)
+        elif entry.provider == "cpu":
             proto, taken = quantize(proto, taken)
             small = for_few_rows(proto, taken)
             if small is not None and name == "decoder":
