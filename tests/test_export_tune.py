@@ -9,6 +9,7 @@ import torch
 
 from export import tune
 from export.gate import GateError
+from export.model import export_model
 from export.published import from_published
 from export.source import Trained
 from export.tune import Way, fastest, measure
@@ -102,10 +103,13 @@ def test_the_service_uses_as_many_threads_as_were_chosen(
     assert used == [1, 1]
 
 
-def test_a_published_model_is_the_module_it_came_from() -> None:
-    folder = manifests.SHIPPED / "audio-classification"
-    trained = from_published(folder)
+def test_a_published_model_is_the_module_it_came_from(tmp_path: Path) -> None:
+    name = "audio-classification"
+    trained = from_published(manifests.SHIPPED / name)
     assert {path.name for path in trained.assets} == {"labels.json"}
+    folder = tmp_path / name
+    export_model(trained, name=name, target="cpu", folder=folder)
+    trained = from_published(folder)
     (graph,) = trained.architecture.graphs(trained.model)
     inputs = graph.inputs(batch=2)
     served, _ = store.open_model(folder, task_of("audio-classification"), threads=1)

@@ -8,15 +8,16 @@ from pathlib import Path
 import fake_engine
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from loadtests.peers import record, report, works
+from loadtests.peers import record, report, sizes, works
 from loadtests.peers.asked import seen
 from loadtests.peers.chart import draw
 from loadtests.peers.engines import peers
 from loadtests.peers.peer import INPUTS, JOB, REFERENCE, Peer
 from loadtests.peers.quality import DIFFERENCE, EQUAL_TOKENS, ERRORS, JUDGES, SAME_CLASS, judge
 from loadtests.peers.race import Terms, race
-from loadtests.peers.record import Benchmarks, Machine, Raced, WorkRecord
+from loadtests.peers.record import Benchmarks, Machine, Raced, Size, WorkRecord
 from loadtests.peers.works import WORKS, Work
 
 ROUNDS = 4
@@ -177,6 +178,21 @@ def test_ratios_are_against_the_best_of_the_peers_asked_for() -> None:
     slow = seen(benchmarks(SECONDS | {"Attendant int8": 0.15}))
     assert not slow[0].reached
     assert "**not reached**" in report.page(benchmarks(SECONDS | {"Attendant int8": 0.15}))
+
+
+def test_a_model_is_weighed_beside_its_float32(tmp_path: Path) -> None:
+    arrays = {"a.int8": np.zeros((40, 100), np.int8), "a.scale": np.zeros(40, np.float32)}
+    save_file(arrays | {"b": np.zeros(50, np.float16)}, tmp_path / "weights.safetensors")
+    found = sizes.size(tmp_path / "weights.safetensors")
+    assert found.float32_bytes == 4 * (40 * 100 + 50)
+    assert 4_000 + 160 + 100 < found.on_disk_bytes < 4_800
+    page = report.page(
+        Benchmarks(sizes={"small": found, "large": Size(on_disk_bytes=4, float32_bytes=8)})
+    )
+    (small,) = [line for line in page.splitlines() if line.startswith("| small")]
+    (large,) = [line for line in page.splitlines() if line.startswith("| large")]
+    assert "| 0.3x | 0.2" in small
+    assert large.endswith("| 0.3x | 0.50x **not reached** |")
 
 
 def test_a_chart_is_drawn_for_each_work(tmp_path: Path) -> None:

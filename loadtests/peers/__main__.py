@@ -59,7 +59,8 @@ def main(
     ),
     prepare_only: Annotated[bool, typer.Option("--prepare-only")] = False,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Race nothing; write the page again.")
+        bool,
+        typer.Option("--report-only", help="Race nothing; write the page."),
     ] = False,
 ) -> None:
     """Race every engine with the same weights and inputs, and write what was seen."""
@@ -111,6 +112,8 @@ def main(
         record.write(benchmarks, file)
         console.print(report.table(name, benchmarks.works[name]))
     if not prepare_only:
+        benchmarks.sizes.update(sizes())
+        record.write(benchmarks, file)
         (docs / "benchmarks.md").write_text(report.page(benchmarks))
         chart.draw(benchmarks, docs / "benchmarks")
         console.print(f"written: {file}, {docs / 'benchmarks.md'} and the charts beside it")

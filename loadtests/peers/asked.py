@@ -20,6 +20,10 @@ DEFAULT = ("ONNX Runtime default fp32",)
 MEAN, EACH = "geometric mean", "each size"
 
 
+SIZE = 0.3
+"""What the weights of a shipped model may have of their size in float32."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """How many times as fast as the best of some peers Attendant is to be."""

@@ -62,10 +62,19 @@ class WorkRecord(Record):
         return {name: peer for name, peer in self.peers.items() if peer.status == "raced"}
 
 
+class Size(Record):
+    """The weights of a shipped model."""
+
+    on_disk_bytes: int
+    float32_bytes: int
+    """The same weights, four bytes each."""
+
+
 class Benchmarks(Record):
-    """All works, each from the last time it was raced."""
+    """All works, each from the last time it was raced, and the shipped models by name."""
 
     works: dict[str, WorkRecord] = {}
+    sizes: dict[str, Size] = {}
 
 
 def read(path: Path) -> Benchmarks:

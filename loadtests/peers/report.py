@@ -1,12 +1,12 @@
 """recorded races → `docs/benchmarks.md`, and a table for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import geometric_mean
 
 from rich.table import Table
 
-from loadtests.peers.asked import EACH, Seen, seen
-from loadtests.peers.record import Benchmarks, Raced, WorkRecord
+from loadtests.peers.asked import EACH, SIZE, Seen, seen
+from loadtests.peers.record import Benchmarks, Raced, Size, WorkRecord
 
 OURS = "Attendant"
 HEAD = """# Benchmarks
@@ -85,6 +85,28 @@ def asked_row(row: Seen) -> list[str]:
     return [row.work, row.ours, against, over, f"{asked.at_least:g}x", ratio]
 
 
+def size_row(name: str, size: Size) -> list[str]:
+    share = size.on_disk_bytes / size.float32_bytes
+    cells = [f"{each / 1e6:.1f}" for each in (size.on_disk_bytes, size.float32_bytes)]
+    return [
+        name,
+        *cells,
+        f"{SIZE:g}x",
+        f"{share:.2f}x{'' if share <= SIZE else ' **not reached**'}",
+    ]
+
+
+def sizes(found: Mapping[str, Size]) -> str:
+    """Every shipped model, and all of them together."""
+    whole = Size(
+        on_disk_bytes=sum(each.on_disk_bytes for each in found.values()),
+        float32_bytes=sum(each.float32_bytes for each in found.values()),
+    )
+    head = ["weights of", "on disk, MB", "in float32, MB", "asked", "seen"]
+    body = [size_row(name, each) for name, each in {**found, "all together": whole}.items()]
+    return f"## Size of the shipped models\n\n{markdown(head, body)}"
+
+
 def section(name: str, work: WorkRecord) -> str:
     where = work.machine
     raced = work.raced().items()
@@ -116,7 +138,8 @@ def page(benchmarks: Benchmarks) -> str:
     """All works, and before them what was asked beside what was seen."""
     head = ["work", "Attendant", "against", "over", "asked", "seen"]
     table = markdown(head, [asked_row(row) for row in seen(benchmarks)])
-    sections = [section(name, work) for name, work in benchmarks.works.items()]
+    sections = [sizes(benchmarks.sizes)] if benchmarks.sizes else []
+    sections += [section(name, work) for name, work in benchmarks.works.items()]
     return "\n\n".join([HEAD.rstrip(), f"## Asked and seen\n\n{table}", *sections]) + "\n"
 
 
