@@ -112,7 +112,7 @@ def main(
         record.write(benchmarks, file)
         console.print(report.table(name, benchmarks.works[name]))
     if not prepare_only:
-        benchmarks.sizes.update(sizes())
+        benchmarks.sizes.update(shipped_sizes())
         record.write(benchmarks, file)
         (docs / "benchmarks.md").write_text(report.page(benchmarks))
         chart.draw(benchmarks, docs / "benchmarks")

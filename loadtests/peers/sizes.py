@@ -26,7 +26,7 @@ def _weights(names: list[str]) -> list[str]:
     return [name for name in names if not name.endswith(SCALE)]
 
 
-def sizes() -> Mapping[str, Size]:
+def shipped_sizes() -> Mapping[str, Size]:
     """By model; those whose weights come with a package are measured in the store, if there."""
     found = {}
     for name, folder in store.shipped().items():
