@@ -6,6 +6,7 @@ from pathlib import Path
 from export.refusal import Refusal
 from models import evaluate
 from service.manifest import Quality
+from service.settings import Settings
 from service.tasks import task as task_of
 
 LARGEST_LOSS = 0.3
@@ -39,6 +40,6 @@ def compare(name: str, data_dir: Path, *, reference: Path, candidate: Path) -> d
 
 async def _measured(name: str, data_dir: Path, folder: Path) -> dict[str, float]:
     task = task_of(name)
-    predict = await evaluate.from_folder(task, evaluate.PATIENT, folder)
+    predict = await evaluate.from_folder(task, Settings(timeout_s=evaluate.PATIENT_S), folder)
     examples = evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))
     return await evaluate.measure(predict, task, examples)

@@ -44,20 +44,7 @@ def quantize(
         elif node.op_type == "Gather":
             graph.look_up(node)
         elif node.op_type == "Conv":
-            graph.store_rounded(node, 1)
-    return graph.finished()
-
-
-def store_rounded(
-    proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
-) -> tuple[onnx.ModelProto, Weights]:
-    """The graph that computes in floats as before, with matrices that are int8 in the file only."""
-    graph = _Graph(proto, weights)
-    for node in graph.nodes:
-        if node.op_type in ("Conv", "Gemm"):
-            graph.store_rounded(node, 1)
-        elif node.op_type == "Transpose":
-            graph.store_rounded(node, 0)
+            graph.convolve(node)
     return graph.finished()
 
 
@@ -146,13 +133,12 @@ class _Graph:
             helper.make_node("Mul", [f"{out}.rows", f"{out}.scales"], [out]),
         ]
 
-    def store_rounded(self, node: onnx.NodeProto, place: int) -> None:
-        """What the node takes there is stored as int8; it computes in floats as before."""
-        name = self._matrix(node.input[place], axes=(2, 3, 4))
+    def convolve(self, node: onnx.NodeProto) -> None:
+        """Conv → the same with a kernel that is stored as int8: it computes in floats as before."""
+        name = self._matrix(node.input[1], axes=(3, 4))
         if name is not None:
-            node.input[place] = f"{name}{INT8}{WIDENED}"
-            shape = list(self.weights[name].shape)
-            self.made[node.input[place]] = (onnx.TensorProto.FLOAT, shape)
+            node.input[1] = f"{name}{INT8}{WIDENED}"
+            self.made[node.input[1]] = (onnx.TensorProto.FLOAT, list(self.weights[name].shape))
 
     def finished(self) -> tuple[onnx.ModelProto, Weights]:
         graph = self.proto.graph

@@ -12,6 +12,7 @@ from models import evaluate as evaluation
 from models import table
 from models.catalogue import recipes
 from models.train import train as run_recipe
+from service.settings import Settings
 from service.tasks import Task, task_names
 from service.tasks import task as task_of
 
@@ -55,12 +56,13 @@ def train(
 async def _measured(
     task: Task, data_dir: Path, split: str, run_dir: Path | None, url: str | None
 ) -> dict[str, float]:
+    settings = Settings(timeout_s=evaluation.PATIENT_S)
     if run_dir:
-        predict = await evaluation.from_checkpoint(task, evaluation.PATIENT, run_dir)
+        predict = await evaluation.from_checkpoint(task, settings, run_dir)
     elif url:
         predict = await evaluation.from_service(task, url)
     else:
-        predict = await evaluation.from_store(task, evaluation.PATIENT)
+        predict = await evaluation.from_store(task, settings)
     return await evaluation.measure(predict, task, evaluation.examples(task, data_dir, split))
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from models.evaluate import PATIENT, examples, from_store, measure
+from models.evaluate import PATIENT_S, examples, from_store, measure
+from service.settings import Settings
 from service.setup import install_shipped
 from service.tasks import task as task_of
 
@@ -18,7 +19,7 @@ FLOORS = {
 
 async def figures(name: str, data_dir: Path) -> dict[str, float]:
     task = task_of(name)
-    predict = await from_store(task, PATIENT)
+    predict = await from_store(task, Settings(timeout_s=PATIENT_S))
     return await measure(predict, task, examples(task, data_dir, "test"))
 
 

@@ -16,6 +16,7 @@ from loadtests.peers.quality import judge
 from loadtests.peers.race import Terms, race
 from loadtests.peers.record import WorkRecord
 from loadtests.peers.remote import DEVELOP
+from loadtests.peers.sizes import shipped_sizes
 from loadtests.peers.works import WORKS
 
 ATTENDANT = "loadtests.peers.engines.attendant"
