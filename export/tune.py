@@ -65,7 +65,7 @@ def candidates(
     refused: dict[str, str] = {}
     for target, precision in TRIED:
         if not installed(target):  # type: ignore[arg-type]
-            refused[f"{target} {precision}"] = f"{target} is not installed"
+            refused[f"{target} {precision}"] = f"{target} is not installed or has no device here"
             continue
         plain, here = folder / f"{target}-{PRECISE}", folder / f"{target}-{precision}"
         try:
