@@ -217,9 +217,9 @@ class Engine:
         priority: int,
     ) -> ResponseModel:
         deadline_s = monotonic() + allowed_s
-        answer = self._answer(task, loaded, request, deadline_s, priority)
         try:
-            return await asyncio.wait_for(answer, allowed_s)
+            async with asyncio.timeout(allowed_s):
+                return await self._answer(task, loaded, request, deadline_s, priority)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not answered within {allowed_s:.3g} s") from error
         except (Problem, asyncio.CancelledError, KeyboardInterrupt, SystemExit):

@@ -6,7 +6,6 @@ takes its work along.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from time import monotonic
 from typing import Any
 
 from starlette.applications import Starlette
@@ -27,6 +26,8 @@ from service.tasks import Task
 from service.telemetry import observed
 
 SORRY = "the service failed on this request"
+WATCH_AFTER_S = 0.02
+"""A request that is answered sooner is not worth a watch."""
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -50,6 +51,33 @@ async def _cancel_on_leave(receive: Receive, caller: asyncio.Task[Any]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     caller.cancel()
+
+
+class _Watch:
+    """Around the work for one client: cancels it when the client leaves, and then says so."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+
+    def _begin(self, caller: asyncio.Task[Any]) -> None:
+        self._task = asyncio.create_task(_cancel_on_leave(self._receive, caller))
+
+    def __enter__(self) -> None:
+        caller = asyncio.current_task()
+        assert caller is not None
+        self._caller = caller
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(WATCH_AFTER_S, self._begin, caller)
+
+    def __exit__(self, kind: object, error: object, _: object) -> None:
+        self._timer.cancel()
+        if self._task is None:
+            return
+        if self._task.done() and isinstance(error, asyncio.CancelledError):
+            self._caller.uncancel()
+            raise ClientLeft("nobody waits for the answer") from error
+        self._task.cancel()
 
 
 class TaskDoor:
@@ -76,29 +104,21 @@ class TaskDoor:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, task: Task) -> Response:
-        arrived_s, limit_s = monotonic(), self._engine.settings.timeout_s
-        priority = headers.priority(request.headers.get(headers.PRIORITY))
-        allowed_s = min(headers.timeout_s(request.headers.get(headers.TIMEOUT)) or limit_s, limit_s)
+        settings, said = self._engine.settings, request.headers
+        priority = headers.priority(said.get(headers.PRIORITY))
+        asked_s = headers.timeout_s(said.get(headers.TIMEOUT))
+        allowed_s = min(asked_s or settings.timeout_s, settings.timeout_s)
+        ends_s = asyncio.get_running_loop().time() + allowed_s
         try:
-            async with asyncio.timeout(allowed_s):
-                typed = await parse(request, task, self._engine.settings.max_body_bytes)
+            async with asyncio.timeout_at(ends_s):
+                typed = await parse(request, task, settings.max_body_bytes)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not here within {allowed_s:.3g} s", "body") from error
-        left_s = allowed_s - (monotonic() - arrived_s)
-        caller = asyncio.current_task()
-        assert caller is not None
-        leaving = asyncio.create_task(_cancel_on_leave(request.receive, caller))
-        try:
+        left_s = ends_s - asyncio.get_running_loop().time()
+        with _Watch(request.receive):
             answer = await self._engine.answer(
                 task.name, typed, timeout_s=left_s, priority=priority
             )
-        except asyncio.CancelledError as error:
-            if not leaving.done():
-                raise
-            caller.uncancel()
-            raise ClientLeft("nobody waits for the answer") from error
-        finally:
-            leaving.cancel()
         timing = server_timing(answer.timings_ms)
         return Response(answer.model_dump_json(), headers=timing, media_type="application/json")
 
