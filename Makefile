@@ -11,7 +11,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models test test-data check format evaluate tune load bench-engines bench-growth proto lock develop readme calls
+.PHONY: serve models test test-data check format evaluate tune load bench-engines bench-growth bench-overhead proto lock develop readme calls
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -73,6 +73,11 @@ bench-engines: $(DEVELOP)/.installed  ## race every engine people use and rewrit
 
 bench-growth: $(DEVELOP)/.installed  ## time of translation against batch, source and target
 	$(DEVELOP)/bin/python -m loadtests.peers.growth
+
+bench-overhead: $(DEVELOP)/.installed  ## what the doors cost, beside other servers, with no model
+	# What cannot be installed here is skipped, with its reason.
+	-$(MAKE) $(PEERS)/peers-doors/.installed
+	$(DEVELOP)/bin/python -m loadtests.serving.overhead $(ARGS)
 
 develop: $(DEVELOP)/.installed  ## the environment of training, export and checks
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service import headers
 from service.tasks import Task
 
 PAGE_FILES = ("bentoml", "_internal/server/static_content")
@@ -40,6 +41,27 @@ PROBLEM = {
         }
     },
 }
+
+
+HEADERS: list[dict[str, Any]] = [
+    {
+        "name": headers.TIMEOUT,
+        "in": "header",
+        "required": False,
+        "description": "How long the client waits: up to 8 digits and a unit of H, M, S, m, u, n. "
+        "The service's own limit holds beside it.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$"},
+        "example": "500m",
+    },
+    {
+        "name": headers.PRIORITY,
+        "in": "header",
+        "required": False,
+        "description": "RFC 9218: urgency from 0, the first, to 7, the last; 3 if nothing is said.",
+        "schema": {"type": "string", "pattern": "^u=[0-7]$"},
+        "example": "u=3",
+    },
+]
 
 
 def _version() -> str:
@@ -78,7 +100,7 @@ def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, 
         "operationId": task.rpc,
         "summary": task.summary,
         "description": (task.request.__doc__ or "").strip(),
-        "parameters": parameters,
+        "parameters": parameters + HEADERS,
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": {

@@ -7,6 +7,7 @@ import pytest
 from fake_tasks import TASKS, HttpEngine
 from starlette.testclient import TestClient
 
+from service import headers, openapi
 from service.http import pages
 from service.tasks import tasks
 
@@ -87,8 +88,18 @@ def test_the_fields_beside_the_bytes_are_parameters_of_the_document() -> None:
         fields = {name: field.annotation for name, field in task.request.model_fields.items()}
         if bytes in fields.values():
             beside = {name for name, kind in fields.items() if kind is not bytes}
-            assert {parameter["name"] for parameter in operation["parameters"]} == beside
+            assert {
+                one["name"] for one in operation["parameters"] if one["in"] == "query"
+            } == beside
 
 
 def test_every_task_of_the_fake_engine_has_a_route(client: TestClient) -> None:
     assert set(client.get("/openapi.json").json()["paths"]) == {f"/{task.name}" for task in TASKS}
+
+
+def test_every_route_names_the_headers_that_it_obeys() -> None:
+    document = openapi.document(HttpEngine().tasks)
+    for path in document["paths"].values():
+        named = {one["name"]: one for one in path["post"]["parameters"] if one["in"] == "header"}
+        assert headers.timeout_s(named["grpc-timeout"]["example"]) == 0.5
+        assert headers.priority(named["priority"]["example"]) == 0

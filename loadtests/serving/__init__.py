@@ -1,0 +1,1 @@
+"""servers of our own → what they do under load, faults and nonsense, beside what is promised."""

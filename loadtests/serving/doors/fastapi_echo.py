@@ -19,4 +19,4 @@ async def echo(request: Echo) -> Echo:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]), access_log=False)
+    uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")

@@ -26,4 +26,5 @@ class Echo(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(Echo(api_path="/echo"), accelerator="cpu", workers_per_device=1)
-    server.run(port=int(sys.argv[1]), generate_client_file=False, log_level="error")
+    quiet = {"log_level": "error", "access_log": False}
+    server.run(port=int(sys.argv[1]), generate_client_file=False, **quiet)
