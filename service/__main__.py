@@ -1,6 +1,9 @@
 """`python -m service serve|install`: shipped models into the store, then both doors open."""
 
 import os
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
 
 import typer
 
@@ -34,8 +37,11 @@ def serve() -> None:
     for name, outcome in install_shipped().items():
         if not store.holds(outcome):
             typer.echo(f"{name}: {outcome}", err=True)
+    metrics = settings.metrics_dir
+    if metrics is None and settings.workers > 1:
+        metrics = Path(mkdtemp(prefix="attendant-metrics-"))
     try:
-        supervisor = Supervisor(settings)
+        supervisor = Supervisor(settings, metrics=metrics)
     except OSError as error:
         typer.echo(f"{settings.host}:{settings.http_port}: {error.strerror}", err=True)
         raise typer.Exit(1) from error
@@ -49,7 +55,10 @@ def serve() -> None:
         typer.echo("\n" + CURL.format(host=host, port=port))
         typer.echo(f"\nNewer models from the store, without a stop: kill -HUP {os.getpid()}")
 
-    raise typer.Exit(supervisor.run(on_ready))
+    code = supervisor.run(on_ready)
+    if settings.metrics_dir is None and metrics:
+        shutil.rmtree(metrics, ignore_errors=True)
+    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

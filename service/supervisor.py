@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from service.settings import OVERTIME_S, Settings
@@ -45,8 +46,17 @@ class Worker:
 class Supervisor:
     """Starts the workers, replaces them, hands signals on to them and ends with them."""
 
-    def __init__(self, settings: Settings, command: tuple[str, ...] = ("service.worker",)) -> None:
-        """`command` is the module of a worker, and options before its own."""
+    def __init__(
+        self,
+        settings: Settings,
+        command: tuple[str, ...] = ("service.worker",),
+        metrics: Path | None = None,
+    ) -> None:
+        """`command` is the module of a worker, and options before its own.
+
+        In the folder `metrics` the workers count together. Raises OSError where the port is taken.
+        """
+        self._metrics = metrics
         self._settings, self._command = settings, command
         self._workers: list[Worker] = []
         self._stopping_s: float | None = None
@@ -88,8 +98,11 @@ class Supervisor:
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
         http = self._listening.fileno()
+        # prometheus_client reads the first when it is imported, our settings the second.
+        names = ("PROMETHEUS_MULTIPROC_DIR", "ATTENDANT_METRICS_DIR") if self._metrics else ()
+        command = ["env", *(f"{name}={self._metrics}" for name in names), sys.executable, "-m"]
         process = subprocess.Popen(
-            [sys.executable, "-m", *self._command, "--http", str(http), "--pipe", str(theirs)],
+            [*command, *self._command, "--http", str(http), "--pipe", str(theirs)],
             pass_fds=(http, theirs),
             process_group=0,  # a Ctrl-C in the terminal reaches it through us alone
         )
