@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,8 +42,13 @@ class Service:
 
     def ask(self) -> int:
         """The pid of the worker that answers; waits as connections do while none is there."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            return int(connection.recv(100))
+        while True:
+            with (
+                suppress(ConnectionResetError),  # taken by a worker that was killed then
+                socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection,
+            ):
+                if answer := connection.recv(100):
+                    return int(answer)
 
 
 @contextmanager
@@ -77,8 +82,8 @@ def test_a_worker_that_hangs_is_replaced() -> None:
         first = service.ask()
         os.kill(first, signal.SIGSTOP)
         began_s = time.monotonic()
-        assert service.ask() != first
-        assert time.monotonic() - began_s < 5
+        while service.ask() == first:  # a signal takes a moment
+            assert time.monotonic() - began_s < 5
 
 
 def test_as_many_workers_as_asked_for_share_the_port() -> None:

@@ -42,13 +42,15 @@ async def main(http_port: int, grpc_port: int, way: str) -> None:
     engine = (Direct if way == "direct" else Engine)([noop.TASK], settings)
     engine.serve(noop.TASK, "echo:1", None, None)  # type: ignore[arg-type]
     address = f"127.0.0.1:{grpc_port}"
-    await RpcServer(engine, address, settings.max_body_bytes, service=noop.service()).start()
+    rpc = RpcServer(engine, address, settings.max_body_bytes, service=noop.service())
+    await rpc.start()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     door = TaskDoor(engine, Gate(), pages(engine))
     config = uvicorn.Config(door, port=http_port, log_config=None, server_header=False)
     await uvicorn.Server(config).serve()
+    await rpc.stop(0)  # an open one would hold the end of the process for up to a minute
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class _HttpCaller(asyncio.Protocol):
             return
         if b" 200 " not in head[:16] or self._expected not in body:
             self.lost.set_exception(WrongAnswer(self._answer[:200].decode(errors="replace")))
-            self._transport.abort()
+            self._transport.close()
             return
         self._load.latencies_s.append(perf_counter() - self._began_s)
         self._answer = b""
