@@ -5,6 +5,8 @@ turns, round by round, so that a slow moment of the machine meets all of them.
 """
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -98,9 +100,10 @@ def running(all_of: Sequence[Server]) -> Iterator[None]:
     """Every server's process, ended at the end."""
     with ExitStack() as stack:
         for command in dict.fromkeys(server.command for server in all_of):
-            process = subprocess.Popen(command, cwd=ROOT, stdout=DEVNULL)
+            process = subprocess.Popen(command, cwd=ROOT, stdout=DEVNULL, process_group=0)
             stack.callback(process.wait)
-            stack.callback(process.terminate)
+            # With its children: LitServe leaves them behind when it is terminated.
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
             for server in all_of:
                 if server.command == command:
                     _wait_for(server.port, process)
