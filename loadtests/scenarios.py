@@ -55,9 +55,11 @@ def encode(request: BaseModel) -> tuple[bytes, str]:
     return encode_multipart_formdata(parts)
 
 
-def scenario(task: Task, service: ServiceDescriptor) -> Scenario:
-    """The scenario of one task, whose method is in this service."""
-    example = task.example()
+def scenario(
+    task: Task, service: ServiceDescriptor = SERVICE, request: BaseModel | None = None
+) -> Scenario:
+    """The scenario of one task, whose method is in this service; its example unless given."""
+    example = request or task.example()
     body, content_type = encode(example)
     method = service.methods_by_name[task.rpc]
     return Scenario(

@@ -1,1 +1,1 @@
-"""servers of our own → what they do under load, faults and nonsense, beside what is promised."""
+"""Proofs of what the service holds under load, faults and nonsense, each one command."""
