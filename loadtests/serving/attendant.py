@@ -1,6 +1,7 @@
 """a model store → Attendant serving a copy of it, so that what is done to it harms nobody."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,9 @@ STORE = Path("build/serving/store")
 """Where the shipped models are kept between commands: Whisper's weights come over the network."""
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "OTEL_SDK_DISABLED": "true"}
 RUNTIME = "onnxruntime"
+ERROR = re.compile(r"^Traceback .*\n(?:(?: .*)?\n)*(\S.*)$", re.MULTILINE)
+BROKEN = "the handler is closed"
+"""uvicorn 0.54 answers on connections that it has closed itself after bytes that are no HTTP."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,10 @@ class Attendant(Running):
                     found.append(process)
         return found
 
-    def tracebacks(self) -> int:
-        """Errors in the log that nobody handled."""
-        return self.log.read_text(errors="replace").count("Traceback (most recent call last)")
+    def unhandled(self) -> list[str]:
+        """The errors in the log that nobody handled, without those of connections that broke."""
+        said = self.log.read_text(errors="replace")
+        return [line for line in ERROR.findall(said) if BROKEN not in line]
 
 
 def prepared(store: Path = STORE) -> Path:
