@@ -1,0 +1,1 @@
+"""a fault done to a server under load → typed errors meanwhile, right answers soon, none wrong."""
