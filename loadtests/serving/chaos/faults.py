@@ -78,7 +78,7 @@ async def corrupt_model(watch: Watch) -> list[Row]:
             "corrupt model: its task",
             "; ".join([said[:120], *(reply.detail[:60] for reply in replies)]),
             "named in /status, refused on both doors",
-            met=refused and "sha256" in said,
+            met=refused and WEIGHTS in said,
         )
     )
     path.write_bytes(whole)

@@ -1,0 +1,107 @@
+"""a server, a bound → the highest rate of Poisson arrivals at which its p99 stays under the bound."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from loadtests.serving.calls import Reply
+from loadtests.serving.open_load import Sample, lag_ms, offer, percentile_ms, poisson
+from loadtests.serving.validity import most_late, requests_needed
+
+LAG_MS = 50.0
+"""A caller that sends later than this measures itself; the trial is void."""
+SPARE = 1.15
+"""Arrivals planned over those needed, since their number is random."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every trial is held to."""
+
+    bound_s: float
+    duration_s: float
+    seed: int
+    precision: float = 1.08
+    """The search ends when the rate that fails is at most so many times the one that holds."""
+    percentile: float = 0.99
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One rate."""
+
+    rate_per_s: float
+    sent: int
+    late: int
+    """Answers over the bound and requests without one."""
+    p50_ms: float
+    p99_ms: float
+    lag_ms: float
+    held: bool
+    void: bool = False
+
+
+Ask = Callable[[int], Awaitable[Reply]]
+
+
+def lateness(samples: Sequence[Sample], bound_s: float) -> int:
+    return sum(not each.answered or each.latency_s > bound_s for each in samples)
+
+
+async def trial(ask: Ask, rate_per_s: float, terms: Terms) -> Trial:
+    """Offer one rate; ended early once too many are late for the percentile to be claimed."""
+    needed = requests_needed(0, terms.percentile)
+    duration_s = max(terms.duration_s, SPARE * needed / rate_per_s)
+    moments = poisson(rate_per_s, duration_s, seed=terms.seed)
+    allowed = most_late(len(moments), terms.percentile)
+    samples = await offer(
+        moments, ask, enough=lambda done: lateness(done, terms.bound_s) > allowed
+    )
+    late = lateness(samples, terms.bound_s)
+    latencies = [each.latency_s for each in samples]
+    lag = lag_ms(samples)
+    void = lag > LAG_MS
+    return Trial(
+        rate_per_s,
+        sent=len(samples),
+        late=late,
+        p50_ms=percentile_ms(latencies, 0.5),
+        p99_ms=percentile_ms(latencies, 0.99),
+        lag_ms=lag,
+        held=len(samples) == len(moments) and 0 <= late <= allowed and not void,
+        void=void,
+    )
+
+
+async def highest(
+    attempt: Callable[[float], Awaitable[Trial]],
+    start_per_s: float,
+    precision: float,
+    *,
+    least_per_s: float = 0.1,
+) -> list[Trial]:
+    """Double or halve until one rate holds and one fails, then halve the gap; all trials in order.
+
+    Rates are compared by ratio, so the middle is the geometric one.
+    """
+    trials = [await attempt(start_per_s)]
+    low = high = start_per_s
+    if trials[0].held:
+        while trials[-1].held:
+            low, high = high, high * 2
+            trials.append(await attempt(high))
+    else:
+        while not trials[-1].held and low > least_per_s:
+            low, high = low / 2, low
+            trials.append(await attempt(low))
+    while trials and high / low > precision and any(each.held for each in trials):
+        middle = sqrt(low * high)
+        trials.append(await attempt(middle))
+        low, high = (middle, high) if trials[-1].held else (low, middle)
+    return trials
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The highest rate that held; None if none did."""
+    held = [each for each in trials if each.held]
+    return max(held, key=lambda each: each.rate_per_s, default=None)

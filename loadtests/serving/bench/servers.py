@@ -1,0 +1,104 @@
+"""a kind of work → the servers that are compared on it, each in its own environment."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.peers.peer import HUGGING_FACE
+from loadtests.serving.attendant import attendant
+from loadtests.serving.processes import NotStarted, Running, free_port, running
+
+TRANSLATION, SPEECH = "translation-shipped", "whisper-tiny.en"
+TOKENIZER = Path("models/weights/translation/tokenizer.json")
+SERVING, VLLM = "peers-serving", "peers-vllm"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where what is compared lies."""
+
+    store: Path
+    environments: Path
+    works: Path
+    data: Path
+    threads: int
+
+
+Started = Callable[[], AbstractContextManager[Running]]
+
+
+class Missing(Exception):
+    """A peer cannot be compared here; the message says why."""
+
+
+def ready_work(work: str, places: Places) -> Path:
+    """The folder with the weights in every peer's format, made where they are not there."""
+    command = [sys.executable, "-m", "loadtests.peers", "--work", work, "--prepare-only"]
+    command += ["--works-dir", str(places.works), "--data-dir", str(places.data)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return places.works / work
+
+
+def ours(places: Places, **settings: str) -> Started:
+    """Attendant with these settings."""
+    return lambda: attendant(
+        places.store, {"ATTENDANT_THREADS": str(places.threads), **settings}
+    )
+
+
+def _python(environment: str, places: Places) -> str:
+    python = places.environments / environment / "bin" / "python"
+    if not python.exists():
+        raise Missing(f"requirements/{environment}.txt is not installed")
+    return str(python)
+
+
+def _behind_fastapi(module: str, work: str, places: Places, *more: str) -> Started:
+    @contextmanager
+    def start() -> Iterator[Running]:
+        python, folder, port = _python(SERVING, places), ready_work(work, places), free_port()
+        command = [python, "-m", f"loadtests.serving.peers.{module}", "--work", str(folder)]
+        command += ["--port", str(port), "--threads", str(places.threads), *more]
+        log = places.works / "logs" / f"{module}.txt"
+        with running(command, port=port, ready="/readyz", log=log, variables={}) as server:
+            yield server
+
+    return start
+
+
+def ctranslate2(places: Places) -> Started:
+    return _behind_fastapi("translation", TRANSLATION, places, "--tokenizer", str(TOKENIZER))
+
+
+def faster_whisper(places: Places) -> Started:
+    return _behind_fastapi("speech", SPEECH, places)
+
+
+def vllm(places: Places) -> Started:
+    """vLLM's own server, with the settings that its engine is raced with."""
+
+    @contextmanager
+    def start() -> Iterator[Running]:
+        folder, port = ready_work(SPEECH, places), free_port()
+        program = Path(_python(VLLM, places)).with_name("vllm")
+        command = [str(program), "serve", str(folder / HUGGING_FACE), "--port", str(port)]
+        command += ["--host", "127.0.0.1", "--served-model-name", "whisper"]
+        command += ["--dtype", "bfloat16", "--max-model-len", "448", "--max-num-seqs", "8"]
+        command += ["--enforce-eager", "--no-enable-prefix-caching"]
+        command += ["--mm-processor-cache-gb", "0"]
+        variables = {
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+            "VLLM_CPU_OMP_THREADS_BIND": f"0-{places.threads - 1}",
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+        log = places.works / "logs" / "vllm.txt"
+        try:
+            with running(command, port=port, ready="/health", log=log, variables=variables) as one:
+                yield one
+        except NotStarted as error:
+            raise Missing(str(error)) from error
+
+    return start
