@@ -23,6 +23,7 @@ def variables(preload: Path, told: Path) -> Mapping[str, str]:
         "FAKETIME_TIMESTAMP_FILE": str(told),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",  # else times of files cannot be copied
     }
 
 

@@ -1,0 +1,77 @@
+"""`python -m loadtests.serving.bench`: Attendant beside other servers, in overload, and left alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from loadtests.serving.attendant import STORE, prepared
+from loadtests.serving.bench import batching, cancellation, overload, speech
+from loadtests.serving.bench.search import Terms
+from loadtests.serving.bench.servers import Places
+from loadtests.serving.verdict import Row, conclude, table
+
+
+def main(
+    part: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder with the data sets.")] = Path("data"),
+    duration_s: Annotated[
+        float, typer.Option(min=1, help="Least time of one rate, and time of the overload.")
+    ] = 60.0,
+    bound_s: Annotated[float, typer.Option(help="Of the 99th percentile.")] = 1.0,
+    percentile: Annotated[
+        float, typer.Option(help="Another one for a quick look, which proves nothing.")
+    ] = 0.99,
+    precision: Annotated[float, typer.Option(min=1.01, help="Ratio that ends a search.")] = 1.08,
+    beam_size: Annotated[int, typer.Option(min=1, max=8)] = 1,
+    passes: Annotated[int, typer.Option(min=1, help="Over all recordings.")] = 3,
+    recordings: Annotated[int | None, typer.Option(help="Only so many.")] = None,
+    cancels: Annotated[int, typer.Option(min=1, help="Long requests on each door.")] = 100,
+    leave_ms: Annotated[float, typer.Option(help="After this they are cancelled.")] = 100.0,
+    threads: Annotated[int, typer.Option(min=1, help="For every server.")] = 2,
+    seed: Annotated[int, typer.Option()] = 0,
+    store: Annotated[Path, typer.Option(help="Model store to copy.")] = STORE,
+    environments: Annotated[Path, typer.Option(help="Where the peers are installed.")] = Path(
+        "build/peers"
+    ),
+    works: Annotated[Path, typer.Option(help="Where the peers' weights are kept.")] = Path(
+        "build/peers/works"
+    ),
+    record: Annotated[Path | None, typer.Option(help="Keep the table in this file.")] = None,
+) -> None:
+    """Measure on servers of our own, one at a time, and print what was seen beside what is asked."""
+    terms = Terms(bound_s, duration_s, seed, precision, percentile)
+    places = Places(prepared(store), environments, works, data_dir, threads)
+    parts: dict[str, Callable[[], list[Row]]] = {
+        "batching": lambda: batching.bench(places, terms, beam_size=beam_size),
+        "speech": lambda: speech.bench(places, passes=passes, least=recordings, seed=seed),
+        "overload": lambda: overload.bench(
+            places, terms, beam_size=beam_size, duration_s=duration_s
+        ),
+        "cancellation": lambda: cancellation.bench(
+            places, number=cancels, leave_s=leave_ms / 1e3
+        ),
+    }
+    if unknown := sorted(set(part or ()) - set(parts)):
+        raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(parts)}")
+    console = Console()
+    rows: list[Row] = []
+    for name in part or parts:
+        with console.status(name):
+            found = parts[name]()
+        console.print(table(name, found))
+        rows += found
+    kept = {
+        "seed": seed,
+        "s a rate": duration_s,
+        "percentile": percentile,
+        "beam": beam_size,
+        "threads": threads,
+    }
+    conclude("bench-serving", rows, kept, record=record)
+
+
+if __name__ == "__main__":
+    typer.run(main)
