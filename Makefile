@@ -11,7 +11,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models test test-data check format evaluate tune load bench-engines bench-growth bench-overhead proto lock develop readme calls
+.PHONY: serve models test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -78,6 +78,23 @@ bench-overhead: $(DEVELOP)/.installed  ## what the doors cost, beside other serv
 	# What cannot be installed here is skipped, with its reason.
 	-$(MAKE) $(PEERS)/peers-doors/.installed
 	$(DEVELOP)/bin/python -m loadtests.serving.overhead $(ARGS)
+
+bench-serving: $(DEVELOP)/.installed  ## Attendant beside other servers under load (ARGS for options)
+	# What cannot be installed here is skipped, with its reason.
+	-$(MAKE) --keep-going $(PEERS)/peers-serving/.installed $(PEERS)/peers-vllm/.installed
+	$(DEVELOP)/bin/python -m loadtests.serving.bench --data-dir $(DATA_DIR) $(ARGS)
+
+soak: $(DEVELOP)/.installed  ## everything at once for ten minutes: nothing may grow or be wrong
+	$(DEVELOP)/bin/python -m loadtests.serving.soak $(ARGS)
+
+chaos: $(DEVELOP)/.installed  ## faults done to servers under load: typed errors, quick recovery
+	$(DEVELOP)/bin/python -m loadtests.serving.chaos $(ARGS)
+
+fuzz: $(DEVELOP)/.installed  ## generated requests on every door: no 5xx, no crash
+	$(DEVELOP)/bin/python -m loadtests.serving.fuzz $(ARGS)
+
+serving-page: $(DEVELOP)/.installed  ## write docs/serving.md from what was recorded
+	$(DEVELOP)/bin/python -m loadtests.serving.page
 
 develop: $(DEVELOP)/.installed  ## the environment of training, export and checks
 

@@ -48,41 +48,53 @@ class Attendant(Running):
         return [line for line in ERROR.findall(said) if BROKEN not in line]
 
 
+def install(variables: Mapping[str, str]) -> None:
+    """Put the shipped models in the store that the variables name."""
+    command = [sys.executable, "-m", "service", "install"]
+    subprocess.run(command, check=True, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
+
+
 def prepared(store: Path = STORE) -> Path:
-    """Put the shipped models in a store, unless they are there."""
+    """A store with the shipped models, put there unless they are in it."""
     store.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, "-m", "service", "install"],
-        check=True,
-        env={**os.environ, **QUIET, "BENTOML_HOME": str(store.absolute())},
-        stdout=subprocess.DEVNULL,
-    )
+    install({**QUIET, "BENTOML_HOME": str(store.absolute())})
     return store
 
 
 @contextmanager
 def attendant(
-    store: Path | None = None, settings: Mapping[str, str] | None = None, *, log: Path | None = None
+    store: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    *,
+    bentoml: bool = False,
 ) -> Iterator[Attendant]:
-    """Serve a copy of a store; without one, the shipped models that need no network."""
+    """Serve a copy of a store; without one, the shipped models that need no network.
+
+    `bentoml` starts it with BentoML's own command, without the process of `service serve`.
+    """
     with TemporaryDirectory(prefix="attendant-") as folder:
         home = Path(folder) / "store"
         if store:
             shutil.copytree(store, home)
         http_port, grpc_port = free_port(), free_port()
-        variables = {
+        own = {
             **QUIET,
             "BENTOML_HOME": str(home),
             "HTTP_PORT": str(http_port),
             "GRPC_PORT": str(grpc_port),
             **({} if store else {"PIP_NO_INDEX": "1"}),
-            **(settings or {}),
         }
         command = [sys.executable, "-m", "service", "serve"]
-        log = log or Path(folder) / "log.txt"
+        if bentoml:
+            install(own)
+            command = [sys.executable, "-m", "bentoml", "serve", "service.app:Attendant"]
+            command += ["--host", "127.0.0.1", "--port", str(http_port)]
         with running(
-            command, port=http_port, ready="/readyz", log=log, variables=variables
+            command,
+            port=http_port,
+            ready="/readyz",
+            log=Path(folder) / "log.txt",
+            variables={**own, **(variables or {})},
         ) as server:
-            yield Attendant(
-                server.process, server.url, server.log, f"127.0.0.1:{grpc_port}", home
-            )
+            address = f"127.0.0.1:{grpc_port}"
+            yield Attendant(server.process, server.url, server.log, address, home)

@@ -96,15 +96,20 @@ class Caller:
             else aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
         )
         self.session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        # A channel connects with its first call, so a server without that door needs none.
         self.channel = grpc.aio.insecure_channel(
-            grpc_address, [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)]
+            grpc_address or "127.0.0.1:1",
+            [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)],
         )
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         await self.session.close()
         await self.channel.close()

@@ -18,8 +18,7 @@ def same(answer: Any, golden: Any) -> bool:
     """Texts are equal and numbers near; times and the model's version do not count."""
     if isinstance(golden, dict):
         return isinstance(answer, dict) and all(
-            same(answer.get(name), golden.get(name))
-            for name in {*golden, *answer} - VARYING
+            same(answer.get(name), golden.get(name)) for name in {*golden, *answer} - VARYING
         )
     if isinstance(golden, list):
         return (

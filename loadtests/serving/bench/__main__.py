@@ -1,4 +1,4 @@
-"""`python -m loadtests.serving.bench`: Attendant beside other servers, in overload, and left alone."""
+"""`python -m loadtests.serving.bench`: Attendant beside other servers, overloaded, and left."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from loadtests.serving.attendant import STORE, prepared
 from loadtests.serving.bench import batching, cancellation, overload, speech
 from loadtests.serving.bench.search import Terms
 from loadtests.serving.bench.servers import Places
+from loadtests.serving.bench.texts import requests
 from loadtests.serving.verdict import Row, conclude, table
 
 
@@ -26,6 +27,7 @@ def main(
     ] = 0.99,
     precision: Annotated[float, typer.Option(min=1.01, help="Ratio that ends a search.")] = 1.08,
     beam_size: Annotated[int, typer.Option(min=1, max=8)] = 1,
+    texts: Annotated[int, typer.Option(min=10, help="Known translation requests.")] = 300,
     passes: Annotated[int, typer.Option(min=1, help="Over all recordings.")] = 3,
     recordings: Annotated[int | None, typer.Option(help="Only so many.")] = None,
     cancels: Annotated[int, typer.Option(min=1, help="Long requests on each door.")] = 100,
@@ -41,18 +43,15 @@ def main(
     ),
     record: Annotated[Path | None, typer.Option(help="Keep the table in this file.")] = None,
 ) -> None:
-    """Measure on servers of our own, one at a time, and print what was seen beside what is asked."""
+    """Measure on servers of our own, one at a time; print what was seen beside what is asked."""
     terms = Terms(bound_s, duration_s, seed, precision, percentile)
     places = Places(prepared(store), environments, works, data_dir, threads)
+    asked = requests(data_dir, texts, beam_size=beam_size, seed=seed)
     parts: dict[str, Callable[[], list[Row]]] = {
-        "batching": lambda: batching.bench(places, terms, beam_size=beam_size),
+        "batching": lambda: batching.bench(places, terms, asked),
         "speech": lambda: speech.bench(places, passes=passes, least=recordings, seed=seed),
-        "overload": lambda: overload.bench(
-            places, terms, beam_size=beam_size, duration_s=duration_s
-        ),
-        "cancellation": lambda: cancellation.bench(
-            places, number=cancels, leave_s=leave_ms / 1e3
-        ),
+        "overload": lambda: overload.bench(places, terms, asked, duration_s),
+        "cancellation": lambda: cancellation.bench(places, number=cancels, leave_s=leave_ms / 1e3),
     }
     if unknown := sorted(set(part or ()) - set(parts)):
         raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(parts)}")

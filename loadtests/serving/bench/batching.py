@@ -8,7 +8,6 @@ from loadtests.budgets import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.bench.search import Ask, Terms, Trial, best, highest, trial
 from loadtests.serving.bench.servers import Missing, Places, Started, ctranslate2, ours
-from loadtests.serving.bench.texts import requests
 from loadtests.serving.calls import Caller, Kind, Reply
 from loadtests.serving.goldens import Golden, recorded
 from loadtests.serving.processes import Running
@@ -16,8 +15,6 @@ from loadtests.serving.verdict import Row, judged
 
 CONTINUOUS, REQUEST, PEER = "continuous", "request", "CTranslate2 int8 behind FastAPI"
 WANTED = {REQUEST: 2.0, PEER: 2.0}
-TEXTS = 300
-START_PER_S = 8.0
 
 
 def asking(caller: Caller, goldens: Sequence[Golden], seed: int, changed: list[str]) -> Ask:
@@ -97,9 +94,8 @@ def rows_of(rates: dict[str, float]) -> list[Row]:
     return rows
 
 
-def bench(places: Places, terms: Terms, *, beam_size: int) -> list[Row]:
+def bench(places: Places, terms: Terms, scenarios: Sequence[Scenario]) -> list[Row]:
     """Every server alone, one after the other, with the same requests."""
-    scenarios = requests(places.data, TEXTS, beam_size=beam_size, seed=terms.seed)
     rows: list[Row] = []
     rates: dict[str, float] = {}
     for name, start in servers(places).items():

@@ -80,6 +80,4 @@ async def cancelled(
 
 def bench(places: Places, *, number: int, leave_s: float) -> list[Row]:
     with attendant(places.store, {"ATTENDANT_THREADS": str(places.threads)}) as server:
-        return asyncio.run(
-            cancelled(server, server.grpc, long_request(places), number, leave_s)
-        )
+        return asyncio.run(cancelled(server, server.grpc, long_request(places), number, leave_s))

@@ -24,7 +24,9 @@ DEADLINE = "X-Request-Timeout-Ms"
 """A client that says how long it waits is refused at once where that cannot be kept."""
 
 
-def rows_of(samples: Sequence[Sample], *, most_per_s: float, duration_s: float, bound_s: float) -> list[Row]:
+def rows_of(
+    samples: Sequence[Sample], *, most_per_s: float, duration_s: float, bound_s: float
+) -> list[Row]:
     """Goodput against the maximum, the times of what was accepted and of what was refused."""
     kinds = Counter(each.reply.kind for each in samples)
     accepted = [each.latency_s for each in samples if each.answered]
@@ -33,8 +35,7 @@ def rows_of(samples: Sequence[Sample], *, most_per_s: float, duration_s: float, 
     bad = [
         each.reply.detail
         for each in samples
-        if each.reply.kind not in (Kind.ANSWERED, Kind.REFUSED)
-        or each.reply.detail.startswith("5")
+        if each.reply.kind not in (Kind.ANSWERED, Kind.REFUSED) or each.reply.detail.startswith("5")
     ]
     p99_ms, refusal_ms = percentile_ms(accepted, 0.99), percentile_ms(refused, 0.99)
     saw = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

@@ -54,9 +54,7 @@ async def trial(ask: Ask, rate_per_s: float, terms: Terms) -> Trial:
     duration_s = max(terms.duration_s, SPARE * needed / rate_per_s)
     moments = poisson(rate_per_s, duration_s, seed=terms.seed)
     allowed = most_late(len(moments), terms.percentile)
-    samples = await offer(
-        moments, ask, enough=lambda done: lateness(done, terms.bound_s) > allowed
-    )
+    samples = await offer(moments, ask, enough=lambda done: lateness(done, terms.bound_s) > allowed)
     late = lateness(samples, terms.bound_s)
     latencies = [each.latency_s for each in samples]
     lag = lag_ms(samples)

@@ -44,9 +44,7 @@ def ready_work(work: str, places: Places) -> Path:
 
 def ours(places: Places, **settings: str) -> Started:
     """Attendant with these settings."""
-    return lambda: attendant(
-        places.store, {"ATTENDANT_THREADS": str(places.threads), **settings}
-    )
+    return lambda: attendant(places.store, {"ATTENDANT_THREADS": str(places.threads), **settings})
 
 
 def _python(environment: str, places: Places) -> str:

@@ -46,7 +46,7 @@ def clock_rows(served: list[Task], store: Path | None) -> list[Row]:
         return [Row(tried="clock jump", saw=saw, met="skipped")]
     with TemporaryDirectory() as folder:
         told = Path(folder) / "time"
-        with attendant(store, clock.variables(preload, told)) as server:
+        with attendant(store, clock.variables(preload, told), bentoml=True) as server:
             return asyncio.run(under_watch(server, served, lambda watch: clock.jumped(watch, told)))
 
 

@@ -1,4 +1,8 @@
-"""a server whose clock libfaketime tells → the same answers after it has jumped."""
+"""a server whose clock libfaketime tells → the same answers after it has jumped.
+
+Under libfaketime 0.9.10 `time.sleep` fails, which the process of `service serve` needs: the server
+is started without it.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

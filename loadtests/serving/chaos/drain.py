@@ -43,9 +43,7 @@ async def drained(
 
         async def send(index: int) -> Reply:
             golden = goldens[index % len(goldens)]
-            reply = await (kept, fresh)[index // len(goldens) % 2].ask(
-                golden.door, golden.scenario
-            )
+            reply = await (kept, fresh)[index // len(goldens) % 2].ask(golden.door, golden.scenario)
             if ready.signal_s and not ready.refused_s and reply.kind is not Kind.ANSWERED:
                 ready.refused_s = monotonic() - ready.signal_s
             fault = golden.wrong(reply)
@@ -61,7 +59,9 @@ async def drained(
                 return None
 
         async def look() -> None:
-            while ready.unready_s is None and monotonic() - (ready.signal_s or monotonic()) < EXIT_S:
+            while (
+                ready.unready_s is None and monotonic() - (ready.signal_s or monotonic()) < EXIT_S
+            ):
                 try:
                     async with fresh.session.get(f"{server.url}/readyz") as got:
                         if got.status != 200:

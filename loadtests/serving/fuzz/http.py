@@ -107,7 +107,9 @@ def forms(example: BaseModel) -> SearchStrategy[tuple[bytes, str]]:
         return encode_multipart_formdata(parts, boundary=boundary)
 
     fields = {name: values_of(name, example) for name in type(example).model_fields}
-    optional = {name: value for name, value in fields.items() if name not in example.model_fields_set}
+    optional = {
+        name: value for name, value in fields.items() if name not in example.model_fields_set
+    }
     required = {name: value for name, value in fields.items() if name not in optional}
     whole = st.fixed_dictionaries(required, optional=optional)
     return st.builds(encode, whole, st.sampled_from(("x", "a b", "----9")))
@@ -117,9 +119,11 @@ def bodies(task: Task) -> SearchStrategy[tuple[bytes, str]]:
     """Body and content type."""
     example = task.example()
     fields = {name: values_of(name, example) for name in type(example).model_fields}
-    text = [json.dumps(example.model_dump(mode="json", exclude_unset=True)).encode()] if not any(
-        isinstance(value, bytes) for value in example.model_dump().values()
-    ) else []
+    text = (
+        [json.dumps(example.model_dump(mode="json", exclude_unset=True)).encode()]
+        if not any(isinstance(value, bytes) for value in example.model_dump().values())
+        else []
+    )
     raw = [value for value in example.model_dump().values() if isinstance(value, bytes)]
     json_like = st.fixed_dictionaries({}, optional=fields) if not raw else NONSENSE
     written = json_like.map(lambda value: (json.dumps(value).encode(), MEDIA[0]))

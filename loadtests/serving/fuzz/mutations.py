@@ -6,7 +6,16 @@ from random import Random
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-INTERESTING = (b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff" * 10, b"\r\n", b"{", b"%s", b"\xc3\x28")
+INTERESTING = (
+    b"\x00",
+    b"\xff",
+    b"\x7f\xff\xff\xff",
+    b"\xff" * 10,
+    b"\r\n",
+    b"{",
+    b"%s",
+    b"\xc3\x28",
+)
 
 
 def mutate(content: bytes, random: Random) -> bytes:

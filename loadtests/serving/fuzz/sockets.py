@@ -118,7 +118,9 @@ def spoken(
         return heard, "reset"
 
 
-def by_bytes(url: str, scenarios: list[Scenario], number: int, into: Findings, *, seed: int) -> None:
+def by_bytes(
+    url: str, scenarios: list[Scenario], number: int, into: Findings, *, seed: int
+) -> None:
     """Every way with every task's example; more answers than requests are a miss as well."""
     parts = urlsplit(url)
     address = (str(parts.hostname), int(parts.port or 80))

@@ -63,7 +63,11 @@ def application(work: Path, tokenizer: Path, *, threads: int, window_s: float) -
     facts = json.loads((work / JOB).read_text())
     job = Job(facts["kind"], work, "int8", threads, facts)
     translator = ctranslate2.Translator(
-        str(converted(job)), device="cpu", compute_type="int8", inter_threads=1, intra_threads=threads
+        str(converted(job)),
+        device="cpu",
+        compute_type="int8",
+        inter_threads=1,
+        intra_threads=threads,
     )
     words = Tokenizer.from_file(str(tokenizer))
     collector = Collector(translator, window_s)

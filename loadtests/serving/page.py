@@ -1,0 +1,93 @@
+"""docs/serving.json → docs/serving.md: what each command does, and what it saw when last recorded.
+
+`python -m loadtests.serving.page` writes it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtests.serving.verdict import RECORDS, Record, Records, Row, read
+
+PAGE = Path("docs/serving.md")
+HEAD = """# What serving holds
+
+Written by `make serving-page` from [serving.json](serving.json); not edited by hand.
+
+Four commands start servers of their own, on free ports and with a copy of the model store, do
+something to them, print a table of what they tried and what they saw, and exit with 1 on a miss.
+Every random choice follows from `--seed`. Options go into `ARGS`, as in
+`make soak ARGS="--minutes 60 --seed 7"`; `ARGS=--help` lists them, and
+`--record docs/serving.json` keeps the table. Short forms of all of them run in `make test`.
+
+Under a rate, requests are due at the moments of a Poisson process that waits for nobody, and a
+request's time counts from when it was due. A 99th percentile is claimed only of enough requests:
+459 where none was late, 662 where one was, 838 where two were, and so on, so that a claim is wrong
+in at most 1 % of runs. A refusal or an error is late; a trial whose caller sent late itself is
+void. Answers are held against those that the same request got alone.
+"""
+COMMANDS = {
+    "bench-serving": """`make bench-serving DATA_DIR=...` measures one server at a time, all with
+the same weights, requests and threads.
+
+- *batching*: the highest rate of German test sentences of Tatoeba, every tenth of them ten times
+  as long, that a server answers within a second in 99 of 100 cases, found by halving the gap
+  between a rate that holds and one that does not. Attendant with continuous and with
+  request-level batching, and CTranslate2 int8 behind FastAPI, which collects for 10 ms.
+- *speech*: seconds of audio that are transcribed in a second for 8 callers with recordings of 5 to
+  30 s, by Attendant, faster-whisper int8 behind FastAPI and `vllm`'s own server.
+- *overload*: three times the highest rate for a minute, from clients that name their deadline.
+- *cancellation*: processor time of long requests that are left after 0.1 s, against that of the
+  same ones answered.
+
+Peers run in `build/peers/peers-serving` and `build/peers/peers-vllm`; one that is not installed is
+skipped. A quick look that proves nothing: `ARGS="--percentile 0.9 --duration-s 10"`.""",
+    "soak": """`make soak` puts everything on a server at once: requests of many shapes over both
+doors, each held against the answer it gets alone, requests of new shapes, callers who leave, paths
+that are not there, uploads that break off, and nonsense. Memory, file descriptors, threads and
+metric series are taken all the time; the first quarter is the warm-up.""",
+    "chaos": """`make chaos` does one fault after the other to servers under load: SIGKILL and SIGSTOP
+of the worker, a model that is damaged when the worker starts again, a disk on which nothing can be
+written (RLIMIT_FSIZE), a clock that jumps (libfaketime, where it is installed), and SIGTERM while
+requests keep arriving. Everything has to be right again in under 10 s; meanwhile there may be
+answers, refusals in words and nobody there, and nothing else. Only what a killed process had
+accepted may be lost.""",
+    "fuzz": """`make fuzz` sends 10,000 generated requests to each door: what schemathesis makes of
+`/openapi.json` and bodies that Hypothesis makes of the fields, both halves of the REST door's share;
+random, changed, huge and cancelled protobuf messages; and raw bytes: cut, with a wrong length,
+pipelined, ambiguous, trickling. 503 and 504 are honest where they are problem+json; any other 5xx,
+INTERNAL or UNKNOWN is a miss, as is a reply that the document does not allow, a worker that died,
+an error in the log that nobody handled, and a task that answers its example wrongly afterwards.
+Failing requests are kept in `build/serving/fuzz`.""",
+}
+
+
+def cells(row: Row) -> list[str]:
+    met = f"**{row.met}**" if row.met == "no" else row.met
+    return [
+        text.replace("|", "\\|").replace("\n", " ")
+        for text in (row.tried, row.saw, row.wanted, met)
+    ]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    lines = [["tried", "saw", "wanted", "met"], ["---"] * 4, *map(cells, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def section(name: str, about: str, record: Record | None) -> str:
+    if record is None:
+        return f"## make {name}\n\n{about}\n\nNot recorded yet."
+    terms = ", ".join(f"{key} {value}" for key, value in record.terms.items())
+    when = f"{record.date}, {record.machine}; {terms}."
+    return f"## make {name}\n\n{about}\n\n{when}\n\n{markdown(record.rows)}"
+
+
+def page(records: Records) -> str:
+    known = {**dict.fromkeys(records.commands, ""), **COMMANDS}
+    order = [*COMMANDS, *(name for name in known if name not in COMMANDS)]
+    sections = [section(name, known[name], records.commands.get(name)) for name in order]
+    return "\n\n".join([HEAD.rstrip(), *sections]) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(read(RECORDS)))
