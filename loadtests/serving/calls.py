@@ -125,7 +125,9 @@ class Caller:
             return Reply(Kind.LOST, detail=repr(error))
 
     async def grpc(self, one: Scenario, timeout_s: float = TIMEOUT_S) -> Reply:
-        method = self.channel.unary_unary(one.method, response_deserializer=one.reply.FromString)
+        method: Any = self.channel.unary_unary(
+            one.method, response_deserializer=one.reply.FromString
+        )
         try:
             message = await method(one.message, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""moments at which requests are due → what became of each, its time counted from when it was due."""
+"""moments at which requests are due → what became of each, and how long after that moment."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -56,7 +56,7 @@ async def offer(
         reply = await send(index)
         done.append(Sample(index, due_s, sent_s, loop.time() - began_s, reply))
 
-    under_way = set()
+    under_way: set[asyncio.Task[None]] = set()
     for index, due_s in enumerate(moments):
         if (early_s := due_s - (loop.time() - began_s)) > 0:
             await asyncio.sleep(early_s)

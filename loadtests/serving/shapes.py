@@ -1,4 +1,4 @@
-"""a task, a random generator → a request of a shape that was not seen before, made from its example."""
+"""a task, a random generator → a request of a shape of its own, made from the example."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -19,7 +19,8 @@ SENTENCES = {
     "de": ("Ich lese gerne Bücher.", "Wo ist die Bibliothek?", "Sie kam gestern spät nach Hause.",
            "Wir warten seit heute Morgen auf dich.", "Tom will nicht gehen.",
            "Das Wetter war so schlecht, dass wir den ganzen Tag zu Hause bleiben mussten."),
-    "fr": ("J'aime lire des livres.", "Où est la bibliothèque ?", "Elle est rentrée tard hier soir.",
+    "fr": ("J'aime lire des livres.", "Où est la bibliothèque ?",
+           "Elle est rentrée tard hier soir.",
            "Nous t'attendons depuis ce matin.", "Tom ne veut pas partir.",
            "Il faisait si mauvais que nous avons dû rester à la maison toute la journée."),
 }  # fmt: skip

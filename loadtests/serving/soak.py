@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Annotated
+from typing import Annotated, Any
 
 import aiohttp
 import grpc
 import typer
+from google.protobuf.message import Message
 from rich.console import Console
 
 from loadtests.budgets import Door
@@ -91,7 +92,7 @@ async def scan(soak: Soak, random: Random) -> None:
         soak.note("scan", str(got.status))
         if got.status >= 500:
             soak.failed.append(f"{method} {path}: {got.status}")
-    unknown = soak.caller.channel.unary_unary(f"/x.{random.getrandbits(48):x}/Y")
+    unknown: Any = soak.caller.channel.unary_unary(f"/x.{random.getrandbits(48):x}/Y")
     try:
         await unknown(b"", timeout=30)
     except grpc.aio.AioRpcError as error:
@@ -115,7 +116,7 @@ async def break_off(soak: Soak, random: Random) -> None:
 async def be_refused(soak: Soak, random: Random) -> None:
     """A body that is no request of the task."""
     task = random.choice(soak.served)
-    one = Scenario(task.name, "", f"/{task.name}", REFUSED, "application/json", "", b"", grpc.Call)
+    one = Scenario(task.name, "", f"/{task.name}", REFUSED, "application/json", "", b"", Message)
     reply = await soak.caller.rest(one)
     soak.note("invalid", reply.kind)
     if reply.kind is not Kind.INVALID:
@@ -125,7 +126,7 @@ async def be_refused(soak: Soak, random: Random) -> None:
 ACTORS: tuple[Callable[[Soak, Random], Awaitable[None]], ...] = (
     ask, ask, ask, ask_anew, leave, scan, break_off, be_refused,
 )  # fmt: skip
-PAUSE_S = {scan: 0.05, break_off: 0.2, be_refused: 0.1}
+PAUSE_S: dict[object, float] = {scan: 0.05, break_off: 0.2, be_refused: 0.1}
 """Between two of the cheap ones, so that they leave room for work."""
 
 

@@ -1,4 +1,4 @@
-"""three times what a server can do, for a minute → how much of it is answered in time, how the rest."""
+"""three times what a server can do, for a minute → what is answered in time, how the rest is."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,6 @@ from loadtests.scenarios import Scenario
 from loadtests.serving.bench.batching import asking
 from loadtests.serving.bench.search import Terms, best, highest, trial
 from loadtests.serving.bench.servers import Places, ours
-from loadtests.serving.bench.texts import requests
 from loadtests.serving.calls import Caller, Kind, Reply
 from loadtests.serving.goldens import Golden, recorded
 from loadtests.serving.open_load import Sample, lag_ms, offer, percentile_ms, poisson
@@ -19,7 +18,6 @@ from loadtests.serving.verdict import Row, judged
 TIMES = 3.0
 GOODPUT = 0.9
 REFUSAL_MS = 50.0
-TEXTS = 200
 DEADLINE = "X-Request-Timeout-Ms"
 """A client that says how long it waits is refused at once where that cannot be kept."""
 
@@ -76,7 +74,8 @@ async def overloaded(
     )
 
 
-def bench(places: Places, terms: Terms, *, beam_size: int, duration_s: float) -> list[Row]:
-    scenarios = requests(places.data, TEXTS, beam_size=beam_size, seed=terms.seed)
+def bench(
+    places: Places, terms: Terms, scenarios: Sequence[Scenario], duration_s: float
+) -> list[Row]:
     with ours(places)() as server:
         return asyncio.run(overloaded(server, scenarios, terms, duration_s))

@@ -1,4 +1,4 @@
-"""a server, a bound → the highest rate of Poisson arrivals at which its p99 stays under the bound."""
+"""a server, a bound → the highest rate of Poisson arrivals at which its p99 keeps the bound."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

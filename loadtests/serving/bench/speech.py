@@ -1,4 +1,4 @@
-"""eight callers with recordings of 5 to 30 s → the seconds of audio that each server transcribes."""
+"""eight callers with recordings of 5 to 30 s → the seconds of audio that a server transcribes."""
 
 import asyncio
 import csv

@@ -82,9 +82,9 @@ async def drained(
     lame_duck = ready.unready_s is not None and (ready.refused_s or EXIT_S) > ready.unready_s
     ended = "did not exit" if code is None else f"exit {code}"
     return [
-        judged("drain: accepted requests that failed", f"{len(failed)} of {len(samples)} ({saw}){first}",
-               "0", met=kinds[Kind.ANSWERED] > 0 and not failed),
-        judged("drain: readiness goes, then refusals come", f"{unready}, {refused}", "in this order",
+        judged("drain: accepted, but failed",
+               f"{len(failed)} of {len(samples)} ({saw}){first}", "0", met=kinds[Kind.ANSWERED] > 0 and not failed),
+        judged("drain: readiness goes, then refusals come", f"{unready}, {refused}", "in order",
                met=lame_duck),
         judged("drain: end", f"{ended} after {exit_s:.1f} s", f"exit 0 within {EXIT_S:.0f} s",
                met=code == 0),

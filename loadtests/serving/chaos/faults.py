@@ -63,7 +63,7 @@ async def _restarted(watch: Watch) -> float | None:
 
 
 async def corrupt_model(watch: Watch) -> list[Row]:
-    """A worker that finds a damaged model serves the others and says what is wrong with that one."""
+    """A worker that finds a damaged model serves the others and says what is wrong with it."""
     path = weights_of(watch.server.home, VICTIM)
     whole = path.read_bytes()
     middle = len(whole) // 2

@@ -1,4 +1,4 @@
-"""known requests asked all the time on both doors → every reply with its moment, while faults happen."""
+"""known requests asked on both doors all the time → every reply while faults happen."""
 
 import asyncio
 from collections import Counter

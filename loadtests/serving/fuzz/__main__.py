@@ -61,7 +61,7 @@ def main(
             (schema, lambda: by_schema(server.url, requests // 2, schema, seed=seed)),
             (
                 fields,
-                lambda: by_fields(server.url, served, requests - requests // 2, fields, seed=seed),
+                lambda: by_fields(server.url, served, requests // 2, fields, seed=seed),
             ),
             (calls, lambda: by_messages(server.grpc, served, requests, calls, seed=seed)),
             (raw, lambda: by_bytes(server.url, scenarios(served), requests, raw, seed=seed)),

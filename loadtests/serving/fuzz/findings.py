@@ -1,4 +1,4 @@
-"""requests sent on a door and what came back → counts, and the requests that should be looked at."""
+"""requests sent on a door and what came back → counts, and the requests to look at."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""the REST door ← what schemathesis makes of openapi.json, and bodies that Hypothesis makes of fields."""
+"""the REST door ← what schemathesis makes of openapi.json, what Hypothesis makes of fields."""
 
 import json
 from collections.abc import Mapping
@@ -35,7 +35,9 @@ CHECKS = [
 ]
 NONSENSE: SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
 )  # fmt: skip
 MEDIA = (
@@ -59,9 +61,10 @@ def by_schema(url: str, number: int, into: Findings, *, seed: int) -> None:
     with Session() as session:
         document = session.get(f"{url}/openapi.json", timeout=TIMEOUT_S).json()
     schema = schemathesis.openapi.from_dict(document)
+    operations: Any = schema.get_all_operations()
     cases = [
         operation.ok().as_strategy(generation_mode=mode)
-        for operation in schema.get_all_operations()
+        for operation in operations
         for mode in schemathesis.GenerationMode
     ]
 
@@ -107,9 +110,8 @@ def forms(example: BaseModel) -> SearchStrategy[tuple[bytes, str]]:
         return encode_multipart_formdata(parts, boundary=boundary)
 
     fields = {name: values_of(name, example) for name in type(example).model_fields}
-    optional = {
-        name: value for name, value in fields.items() if name not in example.model_fields_set
-    }
+    told = example.model_fields_set
+    optional = {name: value for name, value in fields.items() if name not in told}
     required = {name: value for name, value in fields.items() if name not in optional}
     whole = st.fixed_dictionaries(required, optional=optional)
     return st.builds(encode, whole, st.sampled_from(("x", "a b", "----9")))

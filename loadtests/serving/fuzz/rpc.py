@@ -30,7 +30,7 @@ ALLOWED = {
 LIMITS_S = {"no time": 0.0, "1 ms": 0.001}
 
 
-def value(field: FieldDescriptor, example: Message) -> SearchStrategy[Any]:
+def value(field: Any, example: Message) -> SearchStrategy[Any]:
     """Anything that the field can hold."""
     kind = FieldDescriptor
     whole = {
@@ -61,8 +61,7 @@ def messages(task: Task) -> SearchStrategy[bytes]:
     random = st.fixed_dictionaries({}, optional=fields).map(
         lambda values: bytes(wire(**values).SerializeToString())
     )
-    small = st.one_of(st.just(encoded), random, mutated([encoded]), st.binary(max_size=400))
-    return small
+    return st.one_of(st.just(encoded), random, mutated([encoded]), st.binary(max_size=400))
 
 
 def by_messages(address: str, tasks: list[Task], number: int, into: Findings, *, seed: int) -> None:
@@ -76,7 +75,9 @@ def by_messages(address: str, tasks: list[Task], number: int, into: Findings, *,
 
         def send(example: Any) -> None:
             path, raw, manner = example
-            call = channel.unary_unary(path).future(raw, timeout=LIMITS_S.get(manner, TIMEOUT_S))
+            call: Any = channel.unary_unary(path).future(
+                raw, timeout=LIMITS_S.get(manner, TIMEOUT_S)
+            )
             if manner == "cancel":
                 call.cancel()
             code = Code.CANCELLED if call.cancelled() else call.code()

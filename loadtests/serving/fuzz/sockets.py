@@ -66,12 +66,13 @@ def smuggled(one: Scenario, random: Random) -> bytes:
 
 
 def odd_head(one: Scenario, random: Random) -> bytes:
+    path = one.path.encode()
     line = random.choice((
-        b"POST / HTTP/9.9", b"\x00\x01\x02", b"PRI * HTTP/2.0", b"\x16\x03\x01\x02\x00\x01", b"GET /",
+        b"POST / HTTP/9.9", b"\x00\x01\x02", b"PRI * HTTP/2.0", b"\x16\x03\x01\x02", b"GET /",
         b"GET http://[::1/ HTTP/1.1", b"GET /%ff%00/../.. HTTP/1.1", b"POST /" + b"a" * 70_000,
-        b"OPTIONS * HTTP/1.1", b"TRACE /translation HTTP/1.1", b"CONNECT a:1 HTTP/1.1",
+        b"OPTIONS * HTTP/1.1", b"TRACE %s HTTP/1.1" % path, b"CONNECT a:1 HTTP/1.1",
         b"GET /static_content/../../etc/passwd HTTP/1.1", b"GET /static_content/%00 HTTP/1.1",
-        b"HEAD /translation HTTP/1.1", b"GET /docs HTTP/1.0", b"get /status http/1.1",
+        b"HEAD %s HTTP/1.1" % path, b"GET /docs HTTP/1.0", b"get /status http/1.1",
     ))  # fmt: skip
     extra = random.choice((
         b"", b"\r\nA: " + b"b" * 100_000, b"\r\nA: b" * 500, b"\r\n: x", b"\r\nA\x00: b",
