@@ -83,7 +83,8 @@ async def drained(
     ended = "did not exit" if code is None else f"exit {code}"
     return [
         judged("drain: accepted, but failed",
-               f"{len(failed)} of {len(samples)} ({saw}){first}", "0", met=kinds[Kind.ANSWERED] > 0 and not failed),
+               f"{len(failed)} of {len(samples)} ({saw}){first}", "0",
+               met=kinds[Kind.ANSWERED] > 0 and not failed),
         judged("drain: readiness goes, then refusals come", f"{unready}, {refused}", "in order",
                met=lame_duck),
         judged("drain: end", f"{ended} after {exit_s:.1f} s", f"exit 0 within {EXIT_S:.0f} s",

@@ -1,6 +1,7 @@
 """`python -m loadtests.serving.fuzz`: 10,000 generated requests a door, none of which may hurt."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,7 @@ def main(
         schema, fields, calls, raw = (
             Findings(name, FAILURES) for name in ("schemathesis", "Hypothesis", "gRPC", "sockets")
         )
-        todo = (
+        todo: tuple[tuple[Findings, Callable[[], None]], ...] = (
             (schema, lambda: by_schema(server.url, requests // 2, schema, seed=seed)),
             (
                 fields,
