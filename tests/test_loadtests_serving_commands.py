@@ -1,4 +1,4 @@
-"""Short forms of soak, chaos and fuzz on a server with the shipped image model, and what they catch."""
+"""Short forms of soak, chaos and fuzz on a server with the image model, and what they catch."""
 
 import subprocess
 import sys

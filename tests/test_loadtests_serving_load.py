@@ -65,7 +65,7 @@ class Server:
         self.service_s = service_s
         self.lock = asyncio.Lock()
 
-    async def ask(self, index: int) -> Reply:
+    async def ask(self, _: int) -> Reply:
         async with self.lock:
             await asyncio.sleep(self.service_s)
         return ANSWERED

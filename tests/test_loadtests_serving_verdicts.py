@@ -1,4 +1,4 @@
-"""What the proofs of serving make of what they saw: growth, overload, tables, exit codes, the page."""
+"""What the proofs of serving make of what they saw: growth, tables, exit codes, the page."""
 
 from pathlib import Path
 

@@ -10,8 +10,8 @@ from loadtests.serving.validity import most_late, requests_needed
 
 LAG_MS = 50.0
 """A caller that sends later than this measures itself; the trial is void."""
-SPARE = 1.15
-"""Arrivals planned over those needed, since their number is random."""
+LONGER = 1.1
+"""A trial in which too few requests would arrive is made longer by this, and again."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ def lateness(samples: Sequence[Sample], bound_s: float) -> int:
 async def trial(ask: Ask, rate_per_s: float, terms: Terms) -> Trial:
     """Offer one rate; ended early once too many are late for the percentile to be claimed."""
     needed = requests_needed(0, terms.percentile)
-    duration_s = max(terms.duration_s, SPARE * needed / rate_per_s)
-    moments = poisson(rate_per_s, duration_s, seed=terms.seed)
+    duration_s = terms.duration_s
+    while len(moments := poisson(rate_per_s, duration_s, seed=terms.seed)) < needed:
+        duration_s = max(duration_s, needed / rate_per_s) * LONGER
     allowed = most_late(len(moments), terms.percentile)
     samples = await offer(moments, ask, enough=lambda done: lateness(done, terms.bound_s) > allowed)
     late = lateness(samples, terms.bound_s)
