@@ -81,8 +81,9 @@ def vllm(places: Places) -> Started:
     @contextmanager
     def start() -> Iterator[Running]:
         folder, port = ready_work(SPEECH, places), free_port()
-        program = Path(_python(VLLM, places)).with_name("vllm")
-        command = [str(program), "serve", str(folder / HUGGING_FACE), "--port", str(port)]
+        # Its command `vllm serve` asks for the version of a package of another name.
+        command = [_python(VLLM, places), "-m", "vllm.entrypoints.openai.api_server"]
+        command += ["--model", str(folder / HUGGING_FACE), "--port", str(port)]
         command += ["--host", "127.0.0.1", "--served-model-name", "whisper"]
         command += ["--dtype", "bfloat16", "--max-model-len", "448", "--max-num-seqs", "8"]
         command += ["--enforce-eager", "--no-enable-prefix-caching"]
