@@ -18,7 +18,7 @@ from loadtests.serving.verdict import Row, judged
 TIMES = 3.0
 GOODPUT = 0.9
 REFUSAL_MS = 50.0
-DEADLINE = "X-Request-Timeout-Ms"
+DEADLINE = "grpc-timeout"
 """A client that says how long it waits is refused at once where that cannot be kept."""
 
 
@@ -53,14 +53,16 @@ def rows_of(
 async def overloaded(
     server: Running, scenarios: Sequence[Scenario], terms: Terms, duration_s: float
 ) -> list[Row]:
-    told = {DEADLINE: str(round(terms.bound_s * 1e3))}
+    told = {DEADLINE: f"{round(terms.bound_s * 1e3)}m"}
     async with Caller(server.url) as caller:
         goldens = await recorded(caller, scenarios, [Door.REST])
         ask = asking(caller, goldens, terms.seed, [])
 
         async def hurried(index: int) -> Reply:
             golden: Golden = goldens[index % len(goldens)]
-            return await caller.rest(golden.scenario, told)
+            reply = await caller.rest(golden.scenario, told)
+            fault = golden.wrong(reply)
+            return Reply(Kind.FAILED, detail=f"wrong: {fault}") if fault else reply
 
         trials = await highest(lambda rate: trial(ask, rate, terms), 4.0, terms.precision)
         found = best(trials)

@@ -19,7 +19,8 @@ from service.tasks import task
 
 SETTLE_S = 1.0
 """For load to be under way before a fault."""
-STOPPED_S = 3.0
+STOPPED_S = 1.0
+"""Less than a worker may be silent before it is replaced."""
 VICTIM = "image-classification"
 """The task whose model is broken; its weights are small."""
 WEIGHTS = "weights.safetensors"
@@ -47,6 +48,15 @@ async def stopped(watch: Watch) -> list[Row]:
         process.resume()
     recovery_s = await watch.recovery_s()
     return watch.verdict("SIGSTOP, SIGCONT of the worker", recovery_s)
+
+
+async def hung(watch: Watch) -> list[Row]:
+    """A worker that sleeps for good is replaced; what it had accepted is lost with it."""
+    await asyncio.sleep(SETTLE_S)
+    for process in watch.server.workers():
+        process.suspend()
+    recovery_s = await watch.recovery_s()
+    return watch.verdict("SIGSTOP of the worker", recovery_s, TYPED | {Kind.LOST})
 
 
 def weights_of(home: Path, name: str) -> Path:
@@ -118,5 +128,5 @@ async def full_disk(watch: Watch) -> list[Row]:
 
 
 FAULTS: tuple[Callable[[Watch], Awaitable[list[Row]]], ...] = (
-    killed, stopped, corrupt_model, full_disk,
+    killed, stopped, hung, corrupt_model, full_disk,
 )  # fmt: skip
