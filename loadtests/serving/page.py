@@ -45,12 +45,12 @@ skipped. A quick look that proves nothing: `ARGS="--percentile 0.9 --duration-s 
 doors, each held against the answer it gets alone, requests of new shapes, callers who leave, paths
 that are not there, uploads that break off, and nonsense. Memory, file descriptors, threads and
 metric series are taken all the time; the first quarter is the warm-up.""",
-    "chaos": """`make chaos` does one fault after the other to servers under load: SIGKILL of
-the worker, SIGSTOP for a while and for good, a model that is damaged when the worker starts again, a disk on which nothing
-can be written (RLIMIT_FSIZE), a clock that jumps (libfaketime, where it is installed), and SIGTERM
-while requests keep arriving. Everything has to be right again in under 10 s; meanwhile there may be
-answers, refusals in words and nobody there, and nothing else. Only what a killed process had
-accepted may be lost.""",
+    "chaos": """`make chaos` does one fault after the other to servers under load: SIGKILL of the
+worker, SIGSTOP for a while and for good, a model that is damaged when the worker starts again, a
+disk on which nothing can be written (RLIMIT_FSIZE), a clock that jumps (libfaketime, where it is
+installed), and SIGTERM while requests keep arriving. Everything has to be right again in under
+10 s; meanwhile there may be answers, refusals in words and nobody there, and nothing else. Only
+what a process that is ended had accepted may be lost.""",
     "fuzz": """`make fuzz` sends 10,000 generated requests to each door: what schemathesis makes of
 `/openapi.json` and bodies that Hypothesis makes of the fields, half of the share each;
 random, changed, huge and cancelled protobuf messages; and raw bytes: cut, with a wrong length,

@@ -13,7 +13,7 @@ from loadtests.serving.verdict import Row, judged
 from service.tasks import task
 
 SAVED = 0.9
-SENTENCES = 8
+SENTENCES = 24
 """Of a request; each is ten of the test split. All are in work at once from the first step on."""
 QUIET_S = 0.5
 QUIET_SHARE = 0.1
