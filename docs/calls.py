@@ -7,7 +7,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from service.http import binary_field
+from service.http_body import binary_field
 from service.tasks import Task, tasks
 
 README = Path(__file__).parent.parent / "README.md"
