@@ -9,7 +9,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from export import quantize
+from export import few_rows, quantize
 from export.calibrate import MARGIN, calibrate
 from export.few_rows import MOST_ROWS
 from export.precision import to_int8
@@ -46,6 +46,7 @@ def small(tiny_translation: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     exact, _ = open_model(tiny_translation, TRANSLATION, threads=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantize, "LEAST_ELEMENTS", 1_024)
+        patch.setattr(few_rows, "LEAST_BYTES", 1)
         scales = calibrate(exact, answer)
         seal(folder, to_int8(folder, manifests.read(folder), scales))
     return folder
@@ -105,6 +106,15 @@ def test_decoding_says_what_float32_says(tiny_translation: Path, small: Path) ->
     wanted, found = np.array(answer(exact)), np.array(answer(rounded))
     # The model is untrained: a token whose lead is smaller than the rounding may change.
     assert (wanted == found).mean() > 0.8
+
+
+def test_small_matrices_are_read_the_same_way_for_any_number_of_rows(
+    tiny_translation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 1_024)
+    folder = tmp_path / "translation"
+    shutil.copytree(tiny_translation, folder)
+    assert not to_int8(folder, manifests.read(folder), {}).few
 
 
 def test_few_rows_and_many_have_the_same_integers(small: Path) -> None:
