@@ -5,6 +5,7 @@ what is finished is answered at once, and an item that nobody waits for leaves.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from service import telemetry
@@ -51,6 +52,8 @@ class Continuous(Lane):
         self.model, self.generation, self.assets = model, generation, assets
         self.decoder = self._decoder()
         self._at: dict[Beam, tuple[Entry, Way]] = {}
+        self._watched: dict[Beam, int] = {}
+        """How many certain tokens their watchers have been shown."""
         self._next: list[_Next] = []
         """Further searches of items that have had one."""
         super().__init__(task, cost, max_queue_cost=max_queue_cost, stop=stop)
@@ -108,6 +111,8 @@ class Continuous(Lane):
             return
         for beam, each in zip(beams, group, strict=True):
             self._at[beam] = (each.entry, each.way)
+            if each.entry.watch:
+                self._watched[beam] = 0
 
     def _step(self) -> None:
         gone = [beam for beam, (entry, _) in self._at.items() if entry.gone]
@@ -115,6 +120,7 @@ class Continuous(Lane):
             self.decoder.drop(gone)
             for beam in gone:
                 del self._at[beam]
+                self._watched.pop(beam, None)
                 telemetry.cancelled(self.task, "running")
             if not self._at:
                 return
@@ -124,12 +130,14 @@ class Continuous(Lane):
         except BaseException as error:
             self.answer({entry: error for entry, _ in self._at.values()})
             self._at.clear()
+            self._watched.clear()
             self.decoder = self._decoder()
             return
         telemetry.tokens(self.task, sum(beam.choosing for beam in self._at))
         outcomes: dict[Entry, Outcome] = {}
         for beam in finished:
             entry, way = self._at.pop(beam)
+            self._watched.pop(beam, None)
             try:
                 self._next.append(_Next(entry, way, way.send(beam.result())))
             except StopIteration as returned:
@@ -137,6 +145,29 @@ class Continuous(Lane):
             except BaseException as error:
                 outcomes[entry] = error
         self.answer(outcomes)
+        if self._watched:
+            self._show()
+
+    def _show(self) -> None:
+        """Tell those who watch of tokens that have become certain, all at once."""
+        news: list[Callable[[], None]] = []
+        for beam, known in self._watched.items():
+            certain = beam.certain(known)
+            if len(certain) > known:
+                self._watched[beam] = len(certain)
+                entry, _ = self._at[beam]
+                assert entry.watch is not None
+                news.append(
+                    partial(entry.watch, entry.number, beam.search.standing(certain), False)
+                )
+                loop = entry.future.get_loop()
+        if news:
+            loop.call_soon_threadsafe(_tell_all, news)
+
+
+def _tell_all(news: Sequence[Callable[[], None]]) -> None:
+    for each in news:
+        each()
 
 
 def _alike(waiting: Sequence[_Next]) -> Iterator[list[_Next]]:

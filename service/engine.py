@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +16,10 @@ from service.continuous import Continuous
 from service.errors import DeadlineExceeded, Overloaded, Problem, Unavailable
 from service.gate import Gate
 from service.lane import Lane
-from service.schema import RequestModel, ResponseModel, Timings
+from service.schema import Partial, RequestModel, ResponseModel, Timings
 from service.session import Runner
 from service.settings import Settings
+from service.stream import Reading, streamed
 from service.tasks import Item, Task
 
 log = logging.getLogger("attendant")
@@ -194,10 +195,12 @@ class Engine:
         *,
         timeout_s: float | None = None,
         priority: int = 0,
+        reading: Reading | None = None,
     ) -> ResponseModel:
         """Answer one request; raises a Problem. Nothing is computed for a caller that has gone.
 
         A request of a higher `priority` is treated as one that came a second earlier for each step.
+        What becomes known of the answer goes to `reading` at once.
         """
         if task not in self.loaded:
             raise Unavailable(self.status().get(task, f"there is no task {task}"))
@@ -205,7 +208,23 @@ class Engine:
         allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
         loaded = self.loaded[task]
         with loaded.gate:
-            return await self._ask(self.tasks[task], loaded, request, allowed_s, priority=priority)
+            return await self._ask(
+                self.tasks[task], loaded, request, allowed_s, priority=priority, reading=reading
+            )
+
+    def stream(
+        self,
+        task: str,
+        request: RequestModel,
+        *,
+        timeout_s: float | None = None,
+        priority: int = 0,
+    ) -> AsyncGenerator[Partial | ResponseModel]:
+        """As `answer`, for a task that generates: its texts as they come, then the response."""
+        generation = self.tasks[task].generation
+        assert generation is not None, f"{task} has no tokens to stream"
+        ask = partial(self.answer, task, request, timeout_s=timeout_s, priority=priority)
+        return streamed(task, generation, ask)
 
     async def _ask(
         self,
@@ -215,11 +234,12 @@ class Engine:
         allowed_s: float,
         *,
         priority: int,
+        reading: Reading | None = None,
     ) -> ResponseModel:
         deadline_s = monotonic() + allowed_s
         try:
             async with asyncio.timeout(allowed_s):
-                return await self._answer(task, loaded, request, deadline_s, priority)
+                return await self._answer(task, loaded, request, deadline_s, priority, reading)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not answered within {allowed_s:.3g} s") from error
         except (Problem, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
@@ -235,11 +255,19 @@ class Engine:
         request: RequestModel,
         deadline_s: float,
         priority: int,
+        reading: Reading | None,
     ) -> ResponseModel:
         start_s = monotonic()
         items = await self._enter(task, loaded, request, deadline_s)
         queued_s = monotonic()
-        answers = await loaded.lane.submit(items, deadline_s=deadline_s, priority=priority)
+        if reading:
+            reading.begin(items, loaded.assets)
+        answers = await loaded.lane.submit(
+            items,
+            deadline_s=deadline_s,
+            priority=priority,
+            watch=reading.watch if reading else None,
+        )
         began_s = min((answer.began_s for answer in answers), default=queued_s)
         ended_s = max((answer.ended_s for answer in answers), default=queued_s)
         rows = [answer.row for answer in answers]

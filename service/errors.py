@@ -54,6 +54,14 @@ class TooLarge(Problem):
     title = "too large"
 
 
+class NotAcceptable(Problem):
+    """The client takes no media type that the task can answer in."""
+
+    status = HTTPStatus.NOT_ACCEPTABLE
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    title = "not acceptable"
+
+
 class UnsupportedMedia(Problem):
     """The content type, or what the bytes turn out to be, is not accepted."""
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import exposition, headers, openapi
 from service.engine import Engine
 from service.errors import ClientLeft, DeadlineExceeded, Problem
+from service.events import EventStream, wanted
 from service.gate import Gate
 from service.http_body import parse
 from service.schema import Timings
@@ -92,18 +93,25 @@ class TaskDoor:
         if task is None or scope["type"] != "http" or scope["method"] != "POST":
             await self._otherwise(scope, receive, send)
             return
+        events = None
         try:
             with observed(task.name, "http", scope["headers"]), self._gate:
-                response = await self._answer(Request(scope, receive), task)
+                request = Request(scope, receive)
+                if wanted(request.headers.get("accept", ""), task):
+                    events = EventStream(send)
+                response = await self._answer(request, task, events)
         except Problem as problem:
             response = problem_response(problem, scope["path"])
         except Exception:  # telemetry has logged it; the client learns no more than that
             response = problem_response(Problem(SORRY), scope["path"])
+        if events and (events.begun or response.status_code == 200):
+            await events.end(response)
+            return
         if self._gate.closed:
             response.headers["connection"] = "close"
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, task: Task) -> Response:
+    async def _answer(self, request: Request, task: Task, events: EventStream | None) -> Response:
         settings, said = self._engine.settings, request.headers
         priority = headers.priority(said.get(headers.PRIORITY))
         asked_s = headers.timeout_s(said.get(headers.TIMEOUT))
@@ -116,9 +124,11 @@ class TaskDoor:
             raise DeadlineExceeded(f"not here within {allowed_s:.3g} s", "body") from error
         left_s = ends_s - asyncio.get_running_loop().time()
         with _Watch(request.receive):
-            answer = await self._engine.answer(
-                task.name, typed, timeout_s=left_s, priority=priority
-            )
+            asked: Any = {"timeout_s": left_s, "priority": priority}
+            if events:
+                answer = await events.answer(self._engine.stream(task.name, typed, **asked))
+            else:
+                answer = await self._engine.answer(task.name, typed, **asked)
         timing = server_timing(answer.timings_ms)
         return Response(answer.model_dump_json(), headers=timing, media_type="application/json")
 

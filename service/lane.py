@@ -10,7 +10,7 @@ from time import monotonic
 
 from service import telemetry
 from service.tasks import Item, Row
-from service.waiting import Answer, Entry, Waiting
+from service.waiting import Answer, Entry, Waiting, Watch
 
 Outcome = Row | BaseException
 
@@ -46,15 +46,23 @@ class Lane(ABC):
         self.queue.refuse(0, deadline_s)
 
     async def submit(
-        self, items: Sequence[Item], *, deadline_s: float = math.inf, priority: int = 0
+        self,
+        items: Sequence[Item],
+        *,
+        deadline_s: float = math.inf,
+        priority: int = 0,
+        watch: Watch | None = None,
     ) -> list[Answer]:
         """Queue the items of one request and wait for all of them.
 
+        `watch` sees the tokens of each item, those of its row at last, and at the latest then.
         Raises Overloaded when the queue is full or the deadline, by `time.monotonic`, would pass.
         When the caller is cancelled, or one item fails, the others are not computed any further.
         """
         costs = [self.cost(item) for item in items]
-        entries = self.queue.add(items, costs, deadline_s=deadline_s, priority=priority)
+        entries = self.queue.add(
+            items, costs, deadline_s=deadline_s, priority=priority, watch=watch
+        )
         try:
             return list(await asyncio.gather(*(entry.future for entry in entries)))
         finally:
@@ -102,3 +110,5 @@ class Lane(ABC):
                 assert entry.began_s is not None
                 self.queue.computed(ended_s - entry.began_s)
                 entry.future.set_result(Answer(outcome, entry.began_s, ended_s))
+                if entry.watch:
+                    entry.watch(entry.number, outcome["tokens"].tolist(), True)

@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service import headers
+from service import events, headers
 from service.tasks import Task
 
 PAGE_FILES = ("bentoml", "_internal/server/static_content")
@@ -22,6 +22,11 @@ PAGE = """<!doctype html>
 </body></html>
 """
 
+STREAMED = (
+    "Server-Sent Events. `partial`: JSON with `index` (which text), `text` and `replaces`: the "
+    "text follows what came of that index, or stands for it. At last `answer`, the JSON of the "
+    "ordinary answer, or `problem`."
+)
 PROBLEM = {
     "description": "The request was refused; `field` says what is to blame (RFC 9457).",
     "content": {
@@ -95,7 +100,10 @@ def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, 
             }
         }
     answer = {"$ref": f"#/components/schemas/{schemas[task.response]}"}
-    refusals = ("400", "413", "415", "422", "429", "503", "504")
+    answers: dict[str, Any] = {"application/json": {"schema": answer}}
+    if task.generation:
+        answers[events.MEDIA_TYPE] = {"schema": {"type": "string", "description": STREAMED}}
+    refusals = ("400", "406", "413", "415", "422", "429", "503", "504")
     return {
         "operationId": task.rpc,
         "summary": task.summary,
@@ -105,7 +113,7 @@ def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, 
         "responses": {
             "200": {
                 "description": "The answer.",
-                "content": {"application/json": {"schema": answer}},
+                "content": answers,
             },
             **dict.fromkeys(refusals, PROBLEM),
         },

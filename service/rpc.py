@@ -1,7 +1,8 @@
-"""gRPC calls → the engine's answers: one method per task, with health and reflection."""
+"""gRPC calls → the engine's answers: one or two methods per task, with health and reflection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import grpc
@@ -16,8 +17,9 @@ from service import headers, telemetry
 from service.errors import MalformedRequest, Problem, refusal
 from service.gate import Gate
 from service.pb import attendant_pb2
-from service.pb.convert import to_message, to_values
-from service.schema import RequestModel, ResponseModel
+from service.pb.convert import to_event, to_message, to_values
+from service.pb.proto import STREAM
+from service.schema import Partial, RequestModel, ResponseModel
 from service.tasks import Task
 
 WATCH_INTERVAL_S = 0.1
@@ -46,6 +48,15 @@ class Engine(Protocol):
         timeout_s: float | None = None,
         priority: int = 0,
     ) -> ResponseModel: ...
+
+    def stream(
+        self,
+        task: str,
+        request: RequestModel,
+        *,
+        timeout_s: float | None = None,
+        priority: int = 0,
+    ) -> AsyncGenerator[Partial | ResponseModel]: ...
 
     def ready(self) -> bool: ...
 
@@ -145,18 +156,23 @@ class RpcServer:
     def _handler(self, task: Task, method: MethodDescriptor) -> Any:
         wire, reply = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
 
-        async def call(raw: bytes, context: Any) -> bytes:
+        async def call(raw: bytes, context: Any) -> bytes | None:
             try:
                 metadata = context.invocation_metadata() or ()
                 with telemetry.observed(task.name, "grpc", metadata):
                     self._gate.enter()
                     # Out again after the reply has been sent.
                     context.add_done_callback(lambda _: self._gate.leave())
-                    priority = _priority(context)
+                    asked: Any = {"priority": _priority(context)}
                     request = _parse(task, wire, raw)
-                    response = await self._engine.answer(
-                        task.name, request, timeout_s=context.time_remaining(), priority=priority
-                    )
+                    asked["timeout_s"] = context.time_remaining()
+                    if method.server_streaming:
+                        stream = self._engine.stream(task.name, request, **asked)
+                        async with aclosing(stream):
+                            async for event in stream:
+                                await context.write(to_event(event, reply).SerializeToString())
+                        return None
+                    response = await self._engine.answer(task.name, request, **asked)
                     return to_message(response, reply).SerializeToString()
             except Problem as error:
                 problem = error
@@ -166,6 +182,8 @@ class RpcServer:
                 problem.code, str(problem), _when_to_retry(problem)
             )
 
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(call)
         return grpc.unary_unary_rpc_method_handler(call)
 
     async def start(self) -> None:
@@ -173,8 +191,9 @@ class RpcServer:
         server = grpc.aio.server(options=self._options)
         name = self._service.full_name
         methods = {
-            task.rpc: self._handler(task, self._service.methods_by_name[task.rpc])
+            rpc: self._handler(task, self._service.methods_by_name[rpc])
             for task in self._engine.tasks.values()
+            for rpc in (task.rpc, *([task.rpc + STREAM] if task.generation else []))
         }
         handler = grpc.method_handlers_generic_handler(name, methods)
         server.add_generic_rpc_handlers((handler,))

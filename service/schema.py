@@ -16,6 +16,16 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Partial(BaseModel):
+    """What is new of a text of the answer, before all of it is known."""
+
+    index: int = Field(default=0, description="Which text of the answer; 0 where there is one.")
+    text: str
+    replaces: bool = Field(
+        default=False, description="It stands for all that came of this text, and does not follow."
+    )
+
+
 class Timings(BaseModel):
     """Where the time of one request went."""
 

@@ -49,6 +49,8 @@ class Search:
     """Is shown the logits (vocab) behind the first token of the prompt, before the rule."""
     inputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     """What the encoder takes for the item, without the batch axis."""
+    standing: Callable[[list[int]], list[int]] = list
+    """The item's tokens so far, given those of the search that are certain: who watches sees it."""
 
 
 def considered(width: int) -> int:
@@ -123,6 +125,27 @@ class Beam:
         if parents:
             self.tokens, self.scores = tokens, scores
         return parents or [0]
+
+    def certain(self, known: int = 0) -> list[int]:
+        """Tokens that the best hypothesis begins with, however the search goes on.
+
+        `known` of them were certain before: they are not compared again.
+        """
+        longest = (self.search.max_new_tokens + 1) ** self._penalty
+        able = [
+            tokens
+            for tokens, score in zip(self.tokens, self.scores, strict=True)
+            # No hypothesis grows likelier, so that this is the most that can become of it.
+            if score / longest > self._best_ended
+        ]
+        if self.ended:
+            able.append(max(self.ended, key=lambda each: each.ranked(self._penalty)).tokens)
+        length = known
+        while able and all(len(tokens) > length for tokens in able):
+            if any(tokens[length] != able[0][length] for tokens in able):
+                break
+            length += 1
+        return able[0][:length] if able else []
 
     def done(self) -> bool:
         """The budget is used up, or as many have ended as are kept and none open looks better.

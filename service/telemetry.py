@@ -61,6 +61,9 @@ _durations = _histogram(
     "door",
     buckets=SECONDS,
 )
+_first_tokens = _histogram(
+    "attendant_first_token_seconds", "Time from a stream's start to its first text", buckets=SECONDS
+)
 _stages = _histogram(
     "attendant_stage_duration_seconds", "Time in one stage of a request", "stage", buckets=SECONDS
 )
@@ -87,6 +90,7 @@ class _Series:
         }
         self.in_flight = {door: _in_flight.labels(task, door) for door in get_args(Door)}
         self.durations = {door: _durations.labels(task, door) for door in get_args(Door)}
+        self.first_token = _first_tokens.labels(task)
         self.stages = {
             name: _stages.labels(task, name.removesuffix("_ms")) for name in Timings.model_fields
         }
@@ -165,6 +169,11 @@ def stages(task: str, timings: Timings) -> None:
     if request := _current.get():
         request.timings = timings
         tracing.stages(request.span, timings)
+
+
+def first_token(task: str, took_s: float) -> None:
+    """A stream has text to tell, so long after it began."""
+    _series(task).first_token.observe(took_s)
 
 
 def origin() -> SpanContext | None:

@@ -25,6 +25,10 @@ HALF_LIFE_S = 10.0
 """Of what is remembered about the speed: busy seconds until it counts half."""
 
 
+Watch = Callable[[int, Sequence[int], bool], None]
+"""Is told the number of an item, its tokens so far and whether they are all, in the event loop."""
+
+
 @dataclass
 class Answer:
     """The row of one item, and when its computation began and ended."""
@@ -47,6 +51,9 @@ class Entry:
     """None as long as it waits."""
     origin: SpanContext | None = field(default=None, repr=False)
     """The request's span, if it is traced."""
+    number: int = 0
+    """Which of its request's items it is."""
+    watch: Watch | None = field(default=None, repr=False)
 
     @property
     def gone(self) -> bool:
@@ -115,6 +122,7 @@ class Waiting:
         *,
         deadline_s: float = math.inf,
         priority: int = 0,
+        watch: Watch | None = None,
     ) -> list[Entry]:
         """Put the items of one request in line, or raise Overloaded."""
         loop = asyncio.get_running_loop()
@@ -122,9 +130,12 @@ class Waiting:
             self.refuse(sum(costs), deadline_s)
             place_s, origin = monotonic() - priority * PRIORITY_S, telemetry.origin()
             entries = []
-            for item, cost in zip(items, costs, strict=True):
+            for number, (item, cost) in enumerate(zip(items, costs, strict=True)):
                 future: asyncio.Future[Answer] = loop.create_future()
-                entry = Entry(item, cost, future, place_s, deadline_s, origin=origin)
+                entry = Entry(
+                    item, cost, future, place_s, deadline_s,
+                    origin=origin, number=number, watch=watch,
+                )  # fmt: skip
                 heapq.heappush(self._heap, (place_s, self._count, entry))
                 self._count += 1
                 entries.append(entry)

@@ -31,6 +31,7 @@ def shouting(**changes: Any) -> Task:
         forward=lambda model, assets, items: [{} for _ in items],
         postprocess=lambda request, assets, items, rows: shout(request),
         cost=lambda item: 1,
+        generation=None,
     )
     return replace(task, **changes)
 
@@ -51,9 +52,11 @@ def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "open_model", open_model)
 
 
-def with_engine(scenario: Callable[[Engine], Awaitable[Any]], *tasks: Task) -> None:
+def with_engine(
+    scenario: Callable[[Engine], Awaitable[Any]], *tasks: Task, settings: Settings = SETTINGS
+) -> None:
     async def run() -> None:
-        engine = Engine(tasks, SETTINGS)
+        engine = Engine(tasks, settings)
         async with asyncio.timeout(30):
             await scenario(engine)
             await engine.close()

@@ -1,7 +1,8 @@
 """nothing → two tasks and an engine that answers them without a model, for tests of the doors."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,9 +12,9 @@ from pydantic import BaseModel, Field
 
 from service.pb.compile import descriptor
 from service.pb.proto import PACKAGE, SERVICE, proto
-from service.schema import RequestModel, ResponseModel
+from service.schema import Partial, RequestModel, ResponseModel
 from service.settings import Settings
-from service.tasks import Task
+from service.tasks import Generation, Task
 
 LIMIT_BYTES = 2_048
 
@@ -57,6 +58,10 @@ def weigh(request: WeighRequest) -> WeighResponse:
     return WeighResponse(weight=len(request.thing) * request.scale)
 
 
+def unused(*_: Any) -> Any:
+    raise AssertionError("the doors leave the work to the engine")
+
+
 def fake_task(
     name: str,
     rpc: str,
@@ -65,18 +70,18 @@ def fake_task(
     example: RequestModel,
     expected: str,
 ) -> Task:
-    def unused(*_: Any) -> Any:
-        raise AssertionError("the doors leave the work to the engine")
-
     return Task(
         name, f"{name} → louder", rpc, request, response, {}, 1,
         unused, unused, unused, unused, unused, lambda: example, expected,
     )  # fmt: skip
 
 
-SHOUT = fake_task(
-    "shout", "Shout", ShoutRequest, ShoutResponse,
-    ShoutRequest(text="grün", times=2), "GRÜN!!",
+SHOUT = replace(
+    fake_task(
+        "shout", "Shout", ShoutRequest, ShoutResponse,
+        ShoutRequest(text="grün", times=2), "GRÜN!!",
+    ),
+    generation=Generation(unused, unused, unused, 1, 1, 1, unused, unused),
 )  # fmt: skip
 WEIGH = fake_task(
     "weigh-thing", "WeighThing", WeighRequest, WeighResponse,
@@ -106,6 +111,8 @@ class FakeEngine:
         self.priorities: list[int] = []
         self.cancelled = 0
         self.answered = 0
+        self.partials: list[Partial] = []
+        """What a stream gives first, at once."""
 
     def ready(self) -> bool:
         return self.is_ready
@@ -129,6 +136,18 @@ class FakeEngine:
             raise self.problem
         self.answered += 1
         return ANSWERS[task](request)  # type: ignore[operator]
+
+    async def stream(
+        self,
+        task: str,
+        request: RequestModel,
+        *,
+        timeout_s: float | None = None,
+        priority: int = 0,
+    ) -> AsyncGenerator[Partial | ResponseModel]:
+        for partial in self.partials:
+            yield partial
+        yield await self.answer(task, request, timeout_s=timeout_s, priority=priority)
 
 
 class HttpEngine(FakeEngine):

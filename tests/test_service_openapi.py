@@ -52,7 +52,11 @@ def test_the_document_has_every_route_with_its_fields_and_refusals() -> None:
         assert set(resolved(document, schema)["properties"]) == set(task.request.model_fields)
         answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
         assert set(resolved(document, answer)["properties"]) == set(task.response.model_fields)
-        assert {"400", "413", "415", "422", "429", "503", "504"} <= set(operation["responses"])
+        streams = "text/event-stream" in operation["responses"]["200"]["content"]
+        assert streams == (task.generation is not None)
+        assert {"400", "406", "413", "415", "422", "429", "503", "504"} <= set(
+            operation["responses"]
+        )
 
 
 def test_every_reference_of_the_document_leads_somewhere() -> None:

@@ -32,7 +32,7 @@ def echoed(items: Sequence[Item], assets: Assets) -> list[Row]:
     """What a model gives that translates every sentence into itself."""
     return [
         {
-            "tokens_0": item["source"][1:-1],
+            "tokens": item["source"][1:-1],
             "log_probability": np.array(-1.0 * len(item["source"])),
             "scored": np.array(len(item["source"]) - 1),
         }
@@ -182,7 +182,7 @@ def test_alternatives_are_joined_by_rank_and_not_repeated(assets: Assets) -> Non
     rows = [
         {"log_probability": np.array(-1.0), "scored": np.array(4)}
         | {
-            f"tokens_{rank}": np.array(assets.tokenizer.encode(text).ids)
+            task.tokens_of(rank): np.array(assets.tokenizer.encode(text).ids)
             for rank, text in enumerate(texts)
         }
         for texts in said

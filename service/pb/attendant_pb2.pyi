@@ -68,6 +68,14 @@ class TranscribeResponse(_message.Message):
     segments: _containers.RepeatedCompositeFieldContainer[TranscribeResponse.Segment]
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., text: _Optional[str] = ..., language: _Optional[str] = ..., duration_s: _Optional[float] = ..., segments: _Optional[_Iterable[_Union[TranscribeResponse.Segment, _Mapping]]] = ...) -> None: ...
 
+class TranscribeEvent(_message.Message):
+    __slots__ = ("partial", "answer")
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    partial: Partial
+    answer: TranscribeResponse
+    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., answer: _Optional[_Union[TranscribeResponse, _Mapping]] = ...) -> None: ...
+
 class ClassifyImageRequest(_message.Message):
     __slots__ = ("image", "top_k")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +140,14 @@ class TranslateResponse(_message.Message):
     translations: _containers.RepeatedCompositeFieldContainer[TranslateResponse.Translation]
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., translations: _Optional[_Iterable[_Union[TranslateResponse.Translation, _Mapping]]] = ...) -> None: ...
 
+class TranslateEvent(_message.Message):
+    __slots__ = ("partial", "answer")
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    partial: Partial
+    answer: TranslateResponse
+    def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., answer: _Optional[_Union[TranslateResponse, _Mapping]] = ...) -> None: ...
+
 class Timings(_message.Message):
     __slots__ = ("preprocess_ms", "queue_ms", "compute_ms", "postprocess_ms")
     PREPROCESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -143,3 +159,13 @@ class Timings(_message.Message):
     compute_ms: float
     postprocess_ms: float
     def __init__(self, preprocess_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., compute_ms: _Optional[float] = ..., postprocess_ms: _Optional[float] = ...) -> None: ...
+
+class Partial(_message.Message):
+    __slots__ = ("index", "text", "replaces")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REPLACES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    text: str
+    replaces: bool
+    def __init__(self, index: _Optional[int] = ..., text: _Optional[str] = ..., replaces: _Optional[bool] = ...) -> None: ...

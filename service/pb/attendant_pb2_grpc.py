@@ -44,6 +44,11 @@ class AttendantStub:
                 request_serializer=service_dot_pb_dot_attendant__pb2.TranscribeRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.TranscribeResponse.FromString,
                 _registered_method=True)
+        self.TranscribeStream = channel.unary_stream(
+                '/attendant.v1.Attendant/TranscribeStream',
+                request_serializer=service_dot_pb_dot_attendant__pb2.TranscribeRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.TranscribeEvent.FromString,
+                _registered_method=True)
         self.ClassifyImage = channel.unary_unary(
                 '/attendant.v1.Attendant/ClassifyImage',
                 request_serializer=service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.SerializeToString,
@@ -53,6 +58,11 @@ class AttendantStub:
                 '/attendant.v1.Attendant/Translate',
                 request_serializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.TranslateResponse.FromString,
+                _registered_method=True)
+        self.TranslateStream = channel.unary_stream(
+                '/attendant.v1.Attendant/TranslateStream',
+                request_serializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.TranslateEvent.FromString,
                 _registered_method=True)
 
 
@@ -73,6 +83,13 @@ class AttendantServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TranscribeStream(self, request, context):
+        """Transcribe, with its text as it comes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ClassifyImage(self, request, context):
         """picture → its most likely classes with their probabilities: image classification.
         """
@@ -82,6 +99,13 @@ class AttendantServicer:
 
     def Translate(self, request, context):
         """text in one language → text in another, by sentence: encoder-decoder translation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TranslateStream(self, request, context):
+        """Translate, with its text as it comes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +124,11 @@ def add_AttendantServicer_to_server(servicer, server):
                     request_deserializer=service_dot_pb_dot_attendant__pb2.TranscribeRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.TranscribeResponse.SerializeToString,
             ),
+            'TranscribeStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.TranscribeStream,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.TranscribeRequest.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.TranscribeEvent.SerializeToString,
+            ),
             'ClassifyImage': grpc.unary_unary_rpc_method_handler(
                     servicer.ClassifyImage,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.FromString,
@@ -109,6 +138,11 @@ def add_AttendantServicer_to_server(servicer, server):
                     servicer.Translate,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.TranslateResponse.SerializeToString,
+            ),
+            'TranslateStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.TranslateStream,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.TranslateEvent.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -176,6 +210,33 @@ class Attendant:
             _registered_method=True)
 
     @staticmethod
+    def TranscribeStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/attendant.v1.Attendant/TranscribeStream',
+            service_dot_pb_dot_attendant__pb2.TranscribeRequest.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.TranscribeEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ClassifyImage(request,
             target,
             options=(),
@@ -219,6 +280,33 @@ class Attendant:
             '/attendant.v1.Attendant/Translate',
             service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
             service_dot_pb_dot_attendant__pb2.TranslateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TranslateStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/attendant.v1.Attendant/TranslateStream',
+            service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.TranslateEvent.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from pydantic import BaseModel
 
 from service.errors import InvalidInput
+from service.schema import Partial
 
 M = TypeVar("M", bound=Message)
 
@@ -29,6 +30,12 @@ def to_values(message: Message) -> dict[str, Any]:
         else:
             values[field.name] = to_values(value)
     return values
+
+
+def to_event(event: BaseModel, message: type[M]) -> M:
+    """What a stream gives as its message: a partial text, or the answer."""
+    name = "partial" if isinstance(event, Partial) else "answer"
+    return message(**{name: to_message(event, type(getattr(message(), name)))})
 
 
 def to_message(model: BaseModel, message: type[M]) -> M:

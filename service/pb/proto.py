@@ -1,5 +1,7 @@
 """tasks → the text of attendant.proto: one method per task, one message per model.
 
+A task that generates tokens has a second method, which streams its answer.
+
 A field number is given once: fields keep the numbers they have in the committed file, new ones
 follow the highest, and the numbers of fields that are gone stay reserved.
 """
@@ -15,10 +17,13 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from service.schema import Partial
 from service.tasks import Task
 
 PACKAGE = "attendant.v1"
 SERVICE = "Attendant"
+STREAM = "Stream"
+"""What the name of a task's method ends in whose answer comes as a stream."""
 SCALARS = {str: "string", bytes: "bytes", bool: "bool", int: "int32", float: "double"}
 HEAD = f"""\
 // Attendant over gRPC. Written by `python -m service.pb` from service/tasks/; edit those instead.
@@ -123,6 +128,13 @@ def message(
     return comment(model.__doc__) + f"message {title} {{\n{indent(''.join(body), '  ')}}}\n"
 
 
+def _event(rpc: str) -> str:
+    text = comment("What a stream gives: texts as they come, and the whole answer at last.")
+    members = f"Partial partial = 1;\n{rpc}Response answer = 2;\n"
+    body = f"oneof event {{\n{indent(members, '  ')}}}\n"
+    return f"{text}message {rpc}Event {{\n{indent(body, '  ')}}}\n"
+
+
 def proto(tasks: Iterable[Task], known: Numbers) -> str:
     """The whole file. A model of a task's own file is nested, one that tasks share is not."""
     methods, messages = [], []
@@ -136,6 +148,12 @@ def proto(tasks: Iterable[Task], known: Numbers) -> str:
             shared |= {held: None for held in inner if held not in own}
             path, request = f"{task.rpc}{suffix}", suffix == "Request"
             messages.append(message(path, model, own, known=known, request=request))
+        if task.generation:
+            name = f"{task.rpc}{STREAM}"
+            method = f"rpc {name}({task.rpc}Request) returns (stream {task.rpc}Event);\n"
+            methods.append(comment(f"{task.rpc}, with its text as it comes.") + method)
+            messages.append(_event(task.rpc))
+            shared |= {Partial: None}
     messages += [message(model.__name__, model, known=known) for model in shared]
     service = f"service {SERVICE} {{\n{indent(''.join(methods), '  ')}}}\n"
     return "\n".join([HEAD, service, *messages])

@@ -33,7 +33,9 @@ REQUIRED = (
 )  # fmt: skip
 
 
-GENERATION = ("encode", "generate", "rows", "MAX_ROWS", "MAX_LEN", "MAX_ENCODE_COST")
+GENERATION = (
+    "encode", "generate", "rows", "MAX_ROWS", "MAX_LEN", "MAX_ENCODE_COST", "continued", "texts",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class Generation:
 
     encode: "Encode"
     generate: Callable[[Item, Any], "Way"]
-    """An item and the assets → what to search for, one search after another, and then its row."""
+    """An item and the assets → what to search for, one search after another, and then its row.
+
+    The row's `tokens` are what those who watch see last.
+    """
     rows: Callable[[Item], int]
     """Rows of the decoding batch that an item takes."""
     max_rows: int
@@ -50,6 +55,13 @@ class Generation:
     """Tokens of the longest row, the prompt's too."""
     max_encode_cost: int
     """So much may be encoded between two steps: those that are being decoded wait for it."""
+    continued: Callable[[str, Item, Sequence[int], Any], str]
+    """What was said before an item, the item, its tokens so far, assets → the text so far.
+
+    Where an answer holds several texts, items have the `index` of theirs.
+    """
+    texts: Callable[[Any], Sequence[str]]
+    """A response → its texts, of which `continued` gave the beginnings."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ windows of one long recording fill batches, and those of many short ones do too.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,13 @@ def generate(item: Item, assets: Assets) -> Way:
     offset = 0
     no_speech = 0.0
 
+    def moved(found: Sequence[int]) -> list[int]:
+        return [token + offset * (token >= first) for token in found]
+
+    def standing(certain: list[int]) -> list[int]:
+        # What may yet be taken for silence is not shown. A text that loops is, and is taken back.
+        return tokens + (moved(certain) if no_speech <= NO_SPEECH_PROBABILITY else [])
+
     def hear(logits: Logits) -> None:
         nonlocal no_speech
         no_speech = float(np.exp(logits[assets.no_speech] - log_sum_exp(logits[None])[0]))
@@ -226,6 +233,7 @@ def generate(item: Item, assets: Assets) -> Way:
             rule=assets.rule(prompt, banned),
             first=hear,
             inputs={"features": later(item["features"], offset * TIMESTAMP_FRAMES)},
+            standing=standing,
         )
         unsure = no_speech > NO_SPEECH_PROBABILITY and best.score < NO_SPEECH_SCORE
         if unsure or no_speech > SURE_SILENCE_PROBABILITY:
@@ -237,7 +245,7 @@ def generate(item: Item, assets: Assets) -> Way:
             banned.append(looped)
             continue
         banned = []
-        tokens += [token + offset * (token >= first) for token in best.tokens]
+        tokens += moved(best.tokens)
         heard = unheard(tokens, first=first, duration_s=duration_s)
         if heard <= offset:
             break
@@ -249,21 +257,36 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     return complete(model, encode, [generate(item, assets) for item in items])
 
 
+def _segments(item: Item, tokens: Sequence[int], assets: Assets) -> Iterator[Segment]:
+    """What was said in a window, with times of the recording."""
+    start_s, end_s = float(item["start_s"]), float(item["end_s"])
+    timed = timed_texts(tokens, first=assets.first_timestamp, duration_s=end_s - start_s)
+    for begin_s, stop_s, said in timed:
+        text = assets.tokenizer.decode(said).strip()
+        if text:
+            times = (round(start_s + time_s, 2) for time_s in (begin_s, stop_s))
+            yield Segment(start_s=next(times), end_s=next(times), text=text)
+
+
+def continued(text: str, item: Item, tokens: Sequence[int], assets: Assets) -> str:
+    """A text with what was said in the window that follows."""
+    said = (segment.text for segment in _segments(item, tokens, assets))
+    return " ".join(filter(None, (text, *said)))
+
+
+def texts(response: Response) -> list[str]:
+    return [response.text]
+
+
 def postprocess(
     request: Request, assets: Assets, items: Sequence[Item], rows: Sequence[Row]
 ) -> Response:
     """Join the windows; times count from the start of the recording."""
-    segments = []
-    for item, row in zip(items, rows, strict=True):
-        start_s, end_s = float(item["start_s"]), float(item["end_s"])
-        texts = timed_texts(
-            row["tokens"].tolist(), first=assets.first_timestamp, duration_s=end_s - start_s
-        )
-        for begin_s, stop_s, tokens in texts:
-            text = assets.tokenizer.decode(tokens).strip()
-            if text:
-                times = (round(start_s + time_s, 2) for time_s in (begin_s, stop_s))
-                segments.append(Segment(start_s=next(times), end_s=next(times), text=text))
+    segments = [
+        segment
+        for item, row in zip(items, rows, strict=True)
+        for segment in _segments(item, row["tokens"].tolist(), assets)
+    ]
     return Response(
         text=" ".join(segment.text for segment in segments),
         language=request.language,

@@ -6,7 +6,7 @@ space that stood between them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -153,7 +153,10 @@ def pieces(text: str, language: str, assets: Assets) -> list[str]:
 
 
 def preprocess(request: Request, assets: Assets) -> list[Item]:
-    """One item per sentence that is not blank."""
+    """One item per sentence that is not blank, with the white space around it.
+
+    What stands between two sentences is `before` the second; only the last has any `after` it.
+    """
     for field in ("source", "target"):
         if getattr(request, field) not in assets.languages:
             known = ", ".join(sorted(assets.languages))
@@ -169,19 +172,29 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
         if not text.strip():
             where = "text" if isinstance(request.text, str) else f"text.{index}"
             raise InvalidInput("holds nothing but white space", where)
+        between = ""
         for piece in pieces(text, request.source, assets):
-            if piece.strip():
-                ids = [start, *assets.tokenizer.encode(piece.strip()).ids, assets.end]
-                items.append(
-                    {
-                        "source": np.array(ids, np.int64),
-                        "start": np.array(start),
-                        "beam_size": np.array(request.beam_size),
-                        "max_new_tokens": np.array(request.max_new_tokens),
-                        "length_penalty": np.array(request.length_penalty),
-                        "alternatives": np.array(request.alternatives),
-                    }
-                )
+            sentence = piece.strip()
+            if not sentence:
+                between += piece
+                continue
+            leading, trailing = piece.split(sentence)
+            ids = [start, *assets.tokenizer.encode(sentence).ids, assets.end]
+            items.append(
+                {
+                    "index": np.array(index),
+                    "before": np.array(between + leading),
+                    "after": np.array(""),
+                    "source": np.array(ids, np.int64),
+                    "start": np.array(start),
+                    "beam_size": np.array(request.beam_size),
+                    "max_new_tokens": np.array(request.max_new_tokens),
+                    "length_penalty": np.array(request.length_penalty),
+                    "alternatives": np.array(request.alternatives),
+                }
+            )
+            between = trailing
+        items[-1]["after"] = np.array(between)
     return items
 
 
@@ -190,6 +203,11 @@ def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
     lengths = np.array([len(each["source"]) for each in inputs])
     given = {"source": stack(inputs, "source"), "source_lengths": lengths}
     return model.run("encoder", given) | {"source_lengths": lengths}
+
+
+def tokens_of(rank: int) -> str:
+    """The name of the tokens of the best hypothesis, and of those that follow it."""
+    return f"tokens_{rank}" if rank else "tokens"
 
 
 def generate(item: Item, assets: Assets) -> Way:
@@ -209,7 +227,7 @@ def generate(item: Item, assets: Assets) -> Way:
     for rank in range(1 + int(item["alternatives"])):
         # Where the search ended with fewer, the last stands for those that are missing.
         tokens = hypotheses[min(rank, len(hypotheses) - 1)].tokens
-        row[f"tokens_{rank}"] = np.array(tokens, np.int64)
+        row[tokens_of(rank)] = np.array(tokens, np.int64)
     return row
 
 
@@ -217,25 +235,29 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     return complete(model, encode, [generate(item, assets) for item in items])
 
 
+def continued(text: str, item: Item, tokens: Sequence[int], assets: Assets) -> str:
+    """A text with the sentence that follows."""
+    return f"{text}{item['before']}{assets.tokenizer.decode(tokens).strip()}"
+
+
+def texts(response: Response) -> list[str]:
+    return [translation.text for translation in response.translations]
+
+
 def postprocess(
     request: Request, assets: Assets, items: Sequence[Item], rows: Sequence[Row]
 ) -> Response:
     """Join the translated sentences of each text with the white space of the source."""
-    translated = iter(rows)
     translations = []
-    for text in texts_of(request):
+    sentences = zip(items, rows, strict=True)
+    for _, of_text in groupby(sentences, key=lambda sentence: int(sentence[0]["index"])):
         outs = [""] * (1 + request.alternatives)
         tokens, log_probability = 0, 0.0
-        for piece in pieces(text, request.source, assets):
-            if not piece.strip():
-                outs = [out + piece for out in outs]
-                continue
-            row = next(translated)
-            before = piece[: len(piece) - len(piece.lstrip())]
-            after = piece[len(piece.rstrip()) :]
-            for rank in range(len(outs)):
-                sentence = assets.tokenizer.decode(row[f"tokens_{rank}"].tolist()).strip()
-                outs[rank] += f"{before}{sentence}{after}"
+        for item, row in of_text:
+            outs = [
+                continued(out, item, row[tokens_of(rank)].tolist(), assets) + str(item["after"])
+                for rank, out in enumerate(outs)
+            ]
             tokens += int(row["scored"])
             log_probability += float(row["log_probability"])
         best, *others = outs
