@@ -195,22 +195,12 @@ class Engine:
         *,
         timeout_s: float | None = None,
         priority: int = 0,
-        reading: Reading | None = None,
     ) -> ResponseModel:
         """Answer one request; raises a Problem. Nothing is computed for a caller that has gone.
 
         A request of a higher `priority` is treated as one that came a second earlier for each step.
-        What becomes known of the answer goes to `reading` at once.
         """
-        if task not in self.loaded:
-            raise Unavailable(self.status().get(task, f"there is no task {task}"))
-        limit_s = self.settings.timeout_s
-        allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
-        loaded = self.loaded[task]
-        with loaded.gate:
-            return await self._ask(
-                self.tasks[task], loaded, request, allowed_s, priority=priority, reading=reading
-            )
+        return await self._admit(task, request, timeout_s, priority)
 
     def stream(
         self,
@@ -223,8 +213,25 @@ class Engine:
         """As `answer`, for a task that generates: its texts as they come, then the response."""
         generation = self.tasks[task].generation
         assert generation is not None, f"{task} has no tokens to stream"
-        ask = partial(self.answer, task, request, timeout_s=timeout_s, priority=priority)
-        return streamed(task, generation, ask)
+        return streamed(task, generation, partial(self._admit, task, request, timeout_s, priority))
+
+    async def _admit(
+        self,
+        task: str,
+        request: RequestModel,
+        timeout_s: float | None,
+        priority: int,
+        reading: Reading | None = None,
+    ) -> ResponseModel:
+        if task not in self.loaded:
+            raise Unavailable(self.status().get(task, f"there is no task {task}"))
+        limit_s = self.settings.timeout_s
+        allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
+        loaded = self.loaded[task]
+        with loaded.gate:
+            return await self._ask(
+                self.tasks[task], loaded, request, allowed_s, priority=priority, reading=reading
+            )
 
     async def _ask(
         self,

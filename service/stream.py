@@ -86,9 +86,9 @@ class Reading:
 
 
 async def streamed(
-    task: str, generation: Generation, ask: Callable[..., Coroutine[Any, Any, ResponseModel]]
+    task: str, generation: Generation, ask: Callable[[Reading], Coroutine[Any, Any, ResponseModel]]
 ) -> AsyncGenerator[Partial | ResponseModel]:
-    """Texts as they come of what is asked with a `reading`, then the response; raises as it does.
+    """Texts of what is asked as they come, then the response; raises what `ask` raises.
 
     What came of a text, joined, is the text of the response. Closing the iterator cancels.
     """
@@ -99,7 +99,7 @@ async def streamed(
             asked.exception()  # seen, though the caller may have gone
         reading.end()
 
-    asked = asyncio.create_task(ask(reading=reading))
+    asked = asyncio.create_task(ask(reading))
     asked.add_done_callback(ended)
     try:
         async for partial in reading.partials():
