@@ -153,14 +153,18 @@ class Continuous(Lane):
         news: list[Callable[[], None]] = []
         for beam, known in self._watched.items():
             certain = beam.certain(known)
-            if len(certain) > known:
-                self._watched[beam] = len(certain)
-                entry, _ = self._at[beam]
-                assert entry.watch is not None
-                news.append(
-                    partial(entry.watch, entry.number, beam.search.standing(certain), False)
-                )
-                loop = entry.future.get_loop()
+            if len(certain) == known:
+                continue
+            self._watched[beam] = len(certain)
+            entry, _ = self._at[beam]
+            assert entry.watch is not None
+            try:
+                tokens = beam.search.standing(certain)
+            except BaseException as error:
+                self.answer({entry: error})
+                continue
+            news.append(partial(entry.watch, entry.number, tokens, False))
+            loop = entry.future.get_loop()
         if news:
             loop.call_soon_threadsafe(_tell_all, news)
 

@@ -72,16 +72,24 @@ class Counting:
         self.go_on.release(count)
 
 
+def shown(found: list[int], again: int) -> list[int]:
+    if again in found:
+        raise ValueError("tokens that nobody may see")
+    return found
+
+
 def generate(item: Item, again: int) -> Way:
     """Count down from the item, and so once more from each of its `again`."""
     counted: list[int] = []
     for start in item["starts"].tolist():
         source = np.full(item.get("length", np.array(2)), start)
-        ((best, *_)) = yield Search([start], END, 30, inputs={"source": source})
+        ((best, *_)) = yield Search(
+            [start], END, 30, inputs={"source": source}, standing=lambda found: shown(found, again)
+        )
         counted += best.tokens
     if again in counted:
         raise ValueError("an item that no answer fits")
-    return {"counted": np.array(counted)}
+    return {"counted": np.array(counted), "tokens": np.array(counted)}
 
 
 def unread(*_: Any) -> Any:
@@ -240,3 +248,40 @@ def test_close_finishes_those_that_wait_and_refuses_new_ones() -> None:
             await lane.submit([item(3)])
 
     with_lane(scenario)
+
+
+def test_who_watches_sees_each_token_when_it_has_come_and_the_row_at_last() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        seen: list[tuple[int, list[int], bool]] = []
+
+        def watch(number: int, tokens: Sequence[int], finished: bool) -> None:
+            seen.append((number, list(tokens), finished))
+
+        model.held = True
+        watched = asyncio.create_task(lane.submit([item(4), item(2)], watch=watch))
+        unwatched = asked(lane, 6)
+        await model.stepping()
+        model.pass_steps()
+        await model.stepping()
+        assert seen == [(0, [3], False), (1, [1], False)]
+        model.held = False
+        model.pass_steps()
+        assert counted(await watched) == [[3, 2, 1], [1]]
+        assert seen[2:] == [
+            (1, [1], True), (0, [3, 2], False), (0, [3, 2, 1], False), (0, [3, 2, 1], True),
+        ]  # fmt: skip
+        await unwatched
+
+    with_lane(scenario)
+
+
+def test_an_item_whose_tokens_cannot_be_shown_fails_alone() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        good = asked(lane, 9)
+        with pytest.raises(ValueError, match="nobody may see"):
+            await lane.submit([item(12)], watch=lambda *_: None)
+        with pytest.raises(ValueError, match="no answer fits"):
+            await lane.submit([item(12)])
+        assert counted(await good) == [list(range(8, 0, -1))]
+
+    with_lane(scenario, never=10)
