@@ -24,8 +24,8 @@ from service.store import open_model
 from service.tasks import task as task_of
 
 WHOLE = {"whisper": ("encoder", "decoder")}
-"""Graphs whose matrices stay in floats. Rounding nothing but those of Whisper's encoder cost 0.8
-points of word error rate, those of its decoder 0.8 with int8 keys and values; these alone nothing."""
+"""Graphs whose matrices stay in floats. Rounding only those of Whisper's encoder cost 0.8 points of
+word error rate, those of its decoder and its keys and values 0.8, and the latter alone nothing."""
 SAMPLES = 200
 """Requests of the dev split from which the range of keys and values is taken."""
 BATCH = 8
