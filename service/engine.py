@@ -3,51 +3,21 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from service import store, telemetry
-from service.batcher import Batcher
-from service.continuous import Continuous
-from service.errors import DeadlineExceeded, Overloaded, Problem, Unavailable
-from service.gate import Gate
-from service.lane import Lane
+from service.errors import DeadlineExceeded, Problem, Unavailable
+from service.loaded import Loaded, made
 from service.schema import Partial, RequestModel, ResponseModel, Timings
 from service.session import Runner
 from service.settings import Settings
 from service.stream import Reading, streamed
-from service.tasks import Item, Task
+from service.tasks import Task
 
 log = logging.getLogger("attendant")
-
-
-MAX_ENTERING = 256
-"""Requests of one task whose input may wait to be read, or is being read."""
-
-
-@dataclass
-class Loaded:
-    """A task that can be served."""
-
-    name: str
-    """Of the model and its version."""
-    assets: Any
-    lane: Lane
-    workers: ThreadPoolExecutor
-    """For what comes before and after the model: the task's own, so that none starves another."""
-    entering: int = 0
-    gate: Gate = field(default_factory=Gate)
-    """Requests that this version answers."""
-
-    async def close(self) -> None:
-        """Finish what was begun, refuse the rest."""
-        await self.lane.close()
-        await self.gate.empty()  # the last answers are still being written
-        self.workers.shutdown(wait=False)
 
 
 class Engine:
@@ -120,7 +90,7 @@ class Engine:
             raise
         except Exception as error:  # assets of any kind, read by any library
             raise store.BrokenModel(f"{task.name}: {folder}: {error!r}") from error
-        loaded = self._loaded(task, model.name, model, assets, model.stop)
+        loaded = made(task, model.name, model, assets, self.settings, model.stop)
         try:
             await self._ask(task, loaded, task.example(), self.settings.timeout_s, priority=0)
         except Exception as error:
@@ -139,32 +109,8 @@ class Engine:
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         """Answer a task's requests with this model from now on; `stop` ends a run of its graphs."""
-        self.loaded[task.name] = self._loaded(task, name, model, assets, stop)
+        self.loaded[task.name] = made(task, name, model, assets, self.settings, stop)
         telemetry.model(task.name, name)
-
-    def _loaded(
-        self, task: Task, name: str, model: Runner, assets: Any, stop: Callable[[], None]
-    ) -> Loaded:
-        lane = self._lane(task, model, assets, stop)
-        workers = ThreadPoolExecutor(self.settings.threads, thread_name_prefix=f"{task.name} io")
-        return Loaded(name, assets, lane, workers)
-
-    def _lane(self, task: Task, model: Runner, assets: Any, stop: Callable[[], None]) -> Lane:
-        max_queue_cost = task.max_batch_cost * self.settings.queue_batches
-        generation = task.generation
-        if generation and self.settings.batching == "continuous":
-            return Continuous(
-                task.name, model, generation, assets, task.cost,
-                max_queue_cost=max_queue_cost, stop=stop,
-            )  # fmt: skip
-        return Batcher(
-            task.name,
-            partial(task.forward, model, assets),
-            task.cost,
-            max_batch_cost=task.max_batch_cost,
-            max_queue_cost=max_queue_cost,
-            stop=stop,
-        )
 
     def _fail(self, task: Task, fault: str) -> None:
         self.faults[task.name] = fault
@@ -265,7 +211,7 @@ class Engine:
         reading: Reading | None,
     ) -> ResponseModel:
         start_s = monotonic()
-        items = await self._enter(task, loaded, request, deadline_s)
+        items = await loaded.read(task, request, deadline_s)
         queued_s = monotonic()
         if reading:
             reading.begin(items, loaded.assets)
@@ -289,22 +235,6 @@ class Engine:
         )
         telemetry.stages(task.name, timings)
         return response.model_copy(update={"model": loaded.name, "timings_ms": timings})
-
-    async def _enter(
-        self, task: Task, loaded: Loaded, request: RequestModel, deadline_s: float
-    ) -> list[Item]:
-        """Read a request's input, unless it had better not come now: that costs nothing to say."""
-        loaded.lane.refuse(deadline_s)
-        if loaded.entering == MAX_ENTERING:
-            telemetry.rejected(task.name, "queue")
-            raise Overloaded(f"{MAX_ENTERING} requests for {task.name} are being read; try later")
-        loaded.entering += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                loaded.workers, task.preprocess, request, loaded.assets
-            )
-        finally:
-            loaded.entering -= 1
 
     async def close(self) -> None:
         """Finish what is queued, refuse the rest."""

@@ -5,14 +5,14 @@ fields in the query) or as a part of a multipart form (other fields as parts bes
 """
 
 import json
+import sys
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
 
 from service.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedMedia, refusal
 from service.schema import RequestModel
@@ -44,17 +44,25 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
+class _InMemory(MultiPartParser):
+    """Parts stay in memory, where the whole body is anyway: no full disk can spoil them."""
+
+    spool_max_size = sys.maxsize
+
+
 async def _form_values(request: Request, body: bytes) -> dict[str, Any]:
-    async def replay() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
 
     values: dict[str, Any] = {}
     try:
-        async with Request(request.scope, replay).form(max_files=1, max_fields=32) as form:
-            for name, part in form.multi_items():
-                values[name] = await part.read() if isinstance(part, UploadFile) else part
-    except (MultiPartException, HTTPException) as error:
-        raise MalformedRequest(f"not a multipart form: {error}", "body") from error
+        parser = _InMemory(request.headers, whole(), max_files=1, max_fields=32)
+        form = await parser.parse()
+        for name, part in form.multi_items():
+            values[name] = await part.read() if isinstance(part, UploadFile) else part
+        await form.close()
+    except MultiPartException as error:
+        raise MalformedRequest(f"not a multipart form: {error.message}", "body") from error
     return values
 
 

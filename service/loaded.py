@@ -1,0 +1,94 @@
+"""open model → a task that can be served: its queue, its batches, and threads to read requests."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from service import telemetry
+from service.batcher import Batcher
+from service.continuous import Continuous
+from service.errors import Overloaded
+from service.gate import Gate
+from service.lane import Lane
+from service.schema import RequestModel
+from service.session import Runner
+from service.settings import Settings
+from service.tasks import Item, Task
+
+MAX_ENTERING = 256
+"""Requests of one task whose input may wait to be read, or is being read."""
+
+
+@dataclass
+class Loaded:
+    """A version of a task's model and everything that answers with it."""
+
+    name: str
+    """Of the model and its version."""
+    assets: Any
+    lane: Lane
+    workers: ThreadPoolExecutor
+    """For what comes before and after the model: the task's own, so that none starves another."""
+    entering: int = 0
+    gate: Gate = field(default_factory=Gate)
+    """Requests that this version answers."""
+
+    async def read(self, task: Task, request: RequestModel, deadline_s: float) -> list[Item]:
+        """Read a request's input, unless it had better not come now: that costs nothing to say."""
+        self.lane.refuse(deadline_s)
+        if self.entering == MAX_ENTERING:
+            telemetry.rejected(task.name, "queue")
+            raise Overloaded(f"{MAX_ENTERING} requests for {task.name} are being read; try later")
+        self.entering += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self.workers, task.preprocess, request, self.assets
+            )
+        finally:
+            self.entering -= 1
+
+    async def close(self) -> None:
+        """Finish what was begun, refuse the rest."""
+        await self.lane.close()
+        await self.gate.empty()  # the last answers are still being written
+        self.workers.shutdown(wait=False)
+
+
+def made(
+    task: Task,
+    name: str,
+    model: Runner,
+    assets: Any,
+    settings: Settings,
+    stop: Callable[[], None],
+) -> Loaded:
+    """What serves a task with this model; `stop` ends a run of its graphs."""
+    workers = ThreadPoolExecutor(settings.threads, thread_name_prefix=f"{task.name} io")
+    return Loaded(name, assets, _lane(task, model, assets, settings, stop), workers)
+
+
+def _lane(
+    task: Task, model: Runner, assets: Any, settings: Settings, stop: Callable[[], None]
+) -> Lane:
+    max_queue_cost = task.max_batch_cost * settings.queue_batches
+    if task.generation and settings.batching == "continuous":
+        return Continuous(
+            task.name,
+            model,
+            task.generation,
+            assets,
+            task.cost,
+            max_queue_cost=max_queue_cost,
+            stop=stop,
+        )
+    return Batcher(
+        task.name,
+        partial(task.forward, model, assets),
+        task.cost,
+        max_batch_cost=task.max_batch_cost,
+        max_queue_cost=max_queue_cost,
+        stop=stop,
+    )
