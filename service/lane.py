@@ -43,7 +43,7 @@ class Lane(ABC):
 
     def refuse(self, deadline_s: float) -> None:
         """Raise Overloaded where a request had better not come now."""
-        self.queue.refuse(0, deadline_s)
+        self.queue.refuse((), deadline_s)
 
     async def submit(
         self,
@@ -108,7 +108,7 @@ class Lane(ABC):
                 entry.future.set_exception(outcome)
             else:
                 assert entry.began_s is not None
-                self.queue.computed(ended_s - entry.began_s)
+                self.queue.computed(entry.cost, ended_s - entry.began_s)
                 entry.future.set_result(Answer(outcome, entry.began_s, ended_s))
                 if entry.watch:
                     entry.watch(entry.number, outcome["tokens"].tolist(), True)

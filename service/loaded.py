@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from service import telemetry
@@ -17,6 +18,7 @@ from service.schema import RequestModel
 from service.session import Runner
 from service.settings import Settings
 from service.tasks import Item, Task
+from service.waiting import Pace
 
 MAX_ENTERING = 256
 """Requests of one task whose input may wait to be read, or is being read."""
@@ -32,23 +34,38 @@ class Loaded:
     lane: Lane
     workers: ThreadPoolExecutor
     """For what comes before and after the model: the task's own, so that none starves another."""
+    threads: int
     entering: int = 0
+    reading: Pace = field(default_factory=Pace)
+    """How long it takes a thread to read a request."""
     gate: Gate = field(default_factory=Gate)
     """Requests that this version answers."""
 
     async def read(self, task: Task, request: RequestModel, deadline_s: float) -> list[Item]:
         """Read a request's input, unless it had better not come now: that costs nothing to say."""
-        self.lane.refuse(deadline_s)
-        if self.entering == MAX_ENTERING:
+        wait_s = self.reading.time_of(self.entering) / self.threads
+        self.lane.refuse(deadline_s - wait_s)
+        late = self.entering and monotonic() + wait_s > deadline_s
+        if late or self.entering == MAX_ENTERING:
             telemetry.rejected(task.name, "queue")
-            raise Overloaded(f"{MAX_ENTERING} requests for {task.name} are being read; try later")
+            raise Overloaded(
+                f"{self.entering} requests for {task.name} are being read; try again later",
+                retry_after_s=wait_s,
+            )
         self.entering += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self.workers, task.preprocess, request, self.assets
+                self.workers, self._timed, task, request
             )
         finally:
             self.entering -= 1
+
+    def _timed(self, task: Task, request: RequestModel) -> list[Item]:
+        began_s = monotonic()
+        try:
+            return task.preprocess(request, self.assets)
+        finally:
+            self.reading.add(1, monotonic() - began_s)
 
     async def close(self) -> None:
         """Finish what was begun, refuse the rest."""
@@ -67,7 +84,8 @@ def made(
 ) -> Loaded:
     """What serves a task with this model; `stop` ends a run of its graphs."""
     workers = ThreadPoolExecutor(settings.threads, thread_name_prefix=f"{task.name} io")
-    return Loaded(name, assets, _lane(task, model, assets, settings, stop), workers)
+    lane = _lane(task, model, assets, settings, stop)
+    return Loaded(name, assets, lane, workers, settings.threads)
 
 
 def _lane(

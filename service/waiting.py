@@ -21,6 +21,9 @@ from service.tasks import Item, Row
 
 PRIORITY_S = 1.0
 """How much earlier than it did an item counts as having come, for each step of its priority."""
+CAUTION = 2.0
+"""How many times as long as expected an answer may take: one that comes too late was computed for
+nobody."""
 HALF_LIFE_S = 10.0
 """Of what is remembered about the speed: busy seconds until it counts half."""
 
@@ -61,7 +64,7 @@ class Entry:
         return self.future.done() or monotonic() >= self.deadline_s
 
 
-class _Pace:
+class Pace:
     """Cost per second, over the last busy seconds."""
 
     def __init__(self) -> None:
@@ -87,31 +90,32 @@ class Waiting:
         self.changed = threading.Condition()
         self._heap: list[tuple[float, int, Entry]] = []
         self._count = 0
-        self._pace = _Pace()
+        self._pace = Pace()
         """Measured while items wait: what the model does when it has enough to do."""
-        self._compute = _Pace()
-        """Seconds of computation, for each item."""
+        self._compute = Pace()
+        """From when an item is taken to its row: longer for one of more cost."""
         self._taken, self._since_s = 0, math.nan
 
-    def refuse(self, cost: int, deadline_s: float) -> None:
+    def refuse(self, costs: Sequence[int], deadline_s: float) -> None:
         """Raise Overloaded where so much more would find no room, or would come too late."""
         if self.closed:
             raise Unavailable("the service is shutting down")
         if not self.cost:
             return
-        over = self.cost + cost - self.max_cost
+        over = self.cost + sum(costs) - self.max_cost
         if over > 0:
             telemetry.rejected(self.task, "queue")
             raise Overloaded(
                 f"the queue of {self.task} is full; try again later",
                 retry_after_s=self._pace.time_of(over),
             )
-        wait_s = self._pace.time_of(self.cost) + self._compute.time_of(1)
-        late_s = monotonic() + wait_s - deadline_s
+        # The items of one request are computed beside each other.
+        answer_s = self._pace.time_of(self.cost) + self._compute.time_of(max(costs, default=0))
+        late_s = monotonic() + CAUTION * answer_s - deadline_s
         if late_s > 0:
             telemetry.rejected(self.task, "deadline")
             raise Overloaded(
-                f"{self.task} would answer {late_s:.2f} s after the deadline; try again later",
+                f"{self.task} may answer {late_s:.2f} s after the deadline; try again later",
                 retry_after_s=late_s,
             )
 
@@ -127,7 +131,7 @@ class Waiting:
         """Put the items of one request in line, or raise Overloaded."""
         loop = asyncio.get_running_loop()
         with self.changed:
-            self.refuse(sum(costs), deadline_s)
+            self.refuse(costs, deadline_s)
             place_s, origin = monotonic() - priority * PRIORITY_S, telemetry.origin()
             entries = []
             for number, (item, cost) in enumerate(zip(items, costs, strict=True)):
@@ -189,9 +193,9 @@ class Waiting:
         if not math.isnan(self._since_s):
             self._pace.add(self._taken, monotonic() - self._since_s)
 
-    def computed(self, time_s: float) -> None:
+    def computed(self, cost: int, time_s: float) -> None:
         """Remember how long the computation of an item took."""
-        self._compute.add(1, time_s)
+        self._compute.add(cost, time_s)
 
     def close(self) -> None:
         """Take no more items in; those that wait are still to be taken."""

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_models import shouting, with_engine
 from fake_tasks import ShoutRequest
 
 from service.engine import Engine
-from service.errors import DeadlineExceeded, InvalidInput, Problem, Unavailable
+from service.errors import DeadlineExceeded, InvalidInput, Overloaded, Problem, Unavailable
 from service.settings import Settings
 from service.tasks import task
 from service.tasks.translation import Request
@@ -184,5 +185,31 @@ def test_closing_finishes_what_is_in_flight(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         await engine.close()
         assert (await asked).model == "shout:1"
+
+    with_engine(scenario, slow)
+
+
+def test_what_cannot_be_read_in_time_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def preprocess(request: ShoutRequest, _: Any) -> list[dict[str, Any]]:
+        read.append(str(request.text))
+        time.sleep(0.05)
+        return [{"index": np.array(0)}]
+
+    slow = shouting(preprocess=preprocess)
+
+    async def scenario(engine: Engine) -> None:
+        await engine.load(slow, tmp_path)
+        patient = [
+            asyncio.create_task(engine.answer("shout", ShoutRequest(text="patient")))
+            for _ in range(6)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="6 requests for shout are being read") as caught:
+            await engine.answer("shout", ShoutRequest(text="hurried"), timeout_s=0.1)
+        assert caught.value.retry_after_s == pytest.approx(0.3, abs=0.2)
+        await asyncio.gather(*patient)
+        assert "hurried" not in read
 
     with_engine(scenario, slow)

@@ -125,14 +125,16 @@ def test_a_full_queue_refuses_and_says_when_it_has_room(clock: list[float]) -> N
 def test_what_would_come_too_late_is_refused_at_once(clock: list[float]) -> None:
     async def scenario(queue: Waiting) -> None:
         at_pace(queue, clock, 10)
-        queue.computed(0.5)
-        add(queue, "a", 30)
+        queue.computed(5, 0.5)
+        add(queue, "a", 30)  # 3 s, and as long again to be sure
         before = refused("deadline")
-        with pytest.raises(Overloaded, match=r"1\.50 s after the deadline") as caught:
-            add(queue, "b", 1, deadline_s=clock[0] + 2)
-        assert caught.value.retry_after_s == pytest.approx(1.5, rel=0.01)
+        with pytest.raises(Overloaded, match=r"4\.40 s after the deadline") as caught:
+            add(queue, "b", 1, 2, 1, deadline_s=clock[0] + 2)
+        assert caught.value.retry_after_s == pytest.approx(4.4, rel=0.01)
         assert refused("deadline") == before + 1
-        add(queue, "c", 1, deadline_s=clock[0] + 4)
+        add(queue, "c", 1, deadline_s=clock[0] + 7)
+        with pytest.raises(Overloaded, match="after the deadline"):
+            add(queue, "long", 20, deadline_s=clock[0] + 7)
 
     with_queue(scenario)
 

@@ -4,16 +4,21 @@ A percentile holds if at least n requests were seen, the smallest n for which so
 be chance in at most 1 % of runs: early stopping as in MLPerf Inference's rules.
 """
 
-from math import comb
+from math import exp, lgamma, log, log1p
 
 DOUBT = 0.01
 
 
 def _chance(requests: int, late: int, share: float) -> float:
     """The probability of at most so many late ones where each is late with this probability."""
+    # By logarithms: of thousands of requests the binomials are larger than a float can be.
     return sum(
-        comb(requests, k) * share**k * (1 - share) ** (requests - k) for k in range(late + 1)
-    )
+        exp(
+            lgamma(requests + 1) - lgamma(k + 1) - lgamma(requests - k + 1)
+            + k * log(share) + (requests - k) * log1p(-share)
+        )
+        for k in range(late + 1)
+    )  # fmt: skip
 
 
 def requests_needed(late: int, percentile: float = 0.99) -> int:

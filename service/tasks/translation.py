@@ -4,7 +4,7 @@ Texts are cut into sentences, which are translated as one batch and joined again
 space that stood between them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
@@ -112,6 +112,8 @@ class Assets:
     tokenizer: Tokenizer
     languages: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]
+    starts: Mapping[str, int]
+    """Language → the token that asks for it."""
     end: int
 
 
@@ -125,8 +127,9 @@ def load_assets(folder: Path) -> Assets:
     )
     # Trained on pairs that have English on one side.
     pairs = frozenset((a, b) for a in languages for b in languages if a != b and "en" in (a, b))
-    end = tokenizer.get_vocab()["</s>"]
-    return Assets(tokenizer, languages, pairs, end)
+    vocab = tokenizer.get_vocab()  # once: it makes a table of all tokens
+    starts = {language: vocab[f"<{language}>"] for language in languages}
+    return Assets(tokenizer, languages, pairs, starts, vocab["</s>"])
 
 
 def texts_of(request: Request) -> list[str]:
@@ -166,7 +169,7 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
         raise InvalidInput(
             f"{request.source}-{request.target} is not a pair this model knows: {known}", "target"
         )
-    start = assets.tokenizer.get_vocab()[f"<{request.target}>"]
+    start = assets.starts[request.target]
     items = []
     for index, text in enumerate(texts_of(request)):
         if not text.strip():
