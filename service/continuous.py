@@ -82,7 +82,7 @@ class Continuous(Lane):
 
     def _join(self, entries: Sequence[Entry]) -> None:
         """Encode new items and those whose way asks for another search; all have room."""
-        following, self._next = self._next, []
+        following, self._next = [each for each in self._next if not each.entry.gone], []
         for entry in entries:
             try:
                 way = self.generation.generate(entry.item, self.assets)

@@ -47,7 +47,7 @@ class Loaded:
         self.lane.refuse(deadline_s - wait_s)
         late = self.entering and monotonic() + wait_s > deadline_s
         if late or self.entering == MAX_ENTERING:
-            telemetry.rejected(task.name, "queue")
+            telemetry.rejected(task.name, "deadline" if late else "queue")
             raise Overloaded(
                 f"{self.entering} requests for {task.name} are being read; try again later",
                 retry_after_s=wait_s,

@@ -1,4 +1,4 @@
-"""faster-whisper int8 behind FastAPI: a thread for each request, as its model allows.
+"""recordings → texts of faster-whisper int8 behind FastAPI: a thread for each request.
 
 `python -m loadtests.serving.peers.speech --work FOLDER --port N`; it answers
 POST /automatic-speech-recognition with the recording as the body, as Attendant does.

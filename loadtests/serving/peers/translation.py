@@ -1,4 +1,4 @@
-"""CTranslate2 int8 behind FastAPI: requests of a collecting window are translated as one batch.
+"""texts → translations of CTranslate2 int8 behind FastAPI, a collecting window as one batch.
 
 `python -m loadtests.serving.peers.translation --work FOLDER --tokenizer FILE --port N`; it answers
 POST /translation as Attendant does, into the one language that the converted checkpoint begins
