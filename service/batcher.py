@@ -30,7 +30,7 @@ class Batcher(Lane):
         super().__init__(task, cost, max_queue_cost=max_queue_cost, stop=stop)
 
     def work(self) -> None:
-        while batch := self.queue.take(self._fits, wait=True):
+        while batch := self.queue.take(self._fits, wait=lambda: not self.queue.over):
             telemetry.batch(self.task, len(batch))
             self.answer(self._run(batch))
 

@@ -1,15 +1,18 @@
 """items of many requests → rows of one decoding batch that never stops for them.
 
-Between two steps waiting items are encoded, together with others of about their length, and join;
-what is finished is answered at once, and an item that nobody waits for leaves.
+One thread encodes what waits, together with others of about its length; another decodes. Between
+two steps encoded items join, what is finished is answered at once, and an item that nobody waits
+for leaves.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from service import telemetry
-from service.decoder import Decoder, Way
+from service.decoder import Decoder, Encoded, Way
 from service.lane import Lane, Outcome
 from service.search import Beam, Search
 from service.session import Runner
@@ -18,9 +21,9 @@ from service.waiting import Entry
 
 PADDING = 1.5
 """How many times as large as the smallest the inputs of one encoder batch may be."""
-LEAST_ROOM = 0.25
-"""Of the rows that must be free before more items join: an encoder takes about as long for four
-short ones as for one."""
+AHEAD = 0.25
+"""Of the rows: so many more may be encoded while all are taken, and no fewer are encoded then. An
+encoder takes about as long for four short sentences as for one."""
 
 
 class _Next(NamedTuple):
@@ -54,72 +57,138 @@ class Continuous(Lane):
         self._at: dict[Beam, tuple[Entry, Way]] = {}
         self._watched: dict[Beam, int] = {}
         """How many certain tokens their watchers have been shown."""
-        self._next: list[_Next] = []
-        """Further searches of items that have had one."""
+        # What both threads use, under the queue's lock.
+        self._rows: dict[Entry, int] = {}
+        """Of the items that have been taken and not answered: the rows kept for each."""
+        self._following: list[_Next] = []
+        """Further searches of items that have had one, to be encoded."""
+        self._ready: deque[tuple[_Next, Encoded]] = deque()
+        """What has been encoded and waits for a row."""
+        self._encoding = False
         super().__init__(task, cost, max_queue_cost=max_queue_cost, stop=stop)
+        self._encoder = threading.Thread(
+            target=self._encode_all, name=f"{task} encoder", daemon=True
+        )
+        self._encoder.start()
 
     def _decoder(self) -> Decoder:
         most = self.generation
         return Decoder(self.model, rows=most.max_rows, max_len=most.max_len)
 
+    @property
+    def _over(self) -> bool:
+        return self.queue.over and not self._rows
+
     def work(self) -> None:
         while True:
-            idle = not self._at and not self._next
-            entries = self.queue.take(self._fits, wait=idle)
-            if idle and not entries:
+            with self.queue.changed:
+                while self._idle():
+                    self.queue.changed.wait()
+                joining = list(self._joining())
+            if not self._at and not joining:
+                self._encoder.join()
                 return
-            self._join(entries)
+            for each, encoded in joining:
+                self._join(each, encoded)
             if self._at:
                 self._step()
 
+    def _idle(self) -> bool:
+        """The decoding thread has nothing to do, or what it has must wait."""
+        if self._encoding and not self.generation.beside:
+            return True
+        return not (self._at or self._ready or self._over)
+
+    def _joining(self) -> Iterator[tuple[_Next, Encoded]]:
+        """The first of what is ready that there is room for."""
+        room = self.decoder.room
+        while self._ready and (room := room - self._ready[0][0].search.beam_size) >= 0:
+            yield self._ready.popleft()
+
+    def _join(self, each: _Next, encoded: Encoded) -> None:
+        if each.entry.gone:
+            self._release([each.entry])
+            return
+        (beam,) = self.decoder.admit([each.search], encoded)
+        self._at[beam] = (each.entry, each.way)
+        if each.entry.watch:
+            self._watched[beam] = 0
+
+    def _release(self, entries: Iterable[Entry]) -> None:
+        """Give the rows back that were kept for them."""
+        with self.queue.changed:
+            for entry in entries:
+                self._rows.pop(entry, None)
+            self.queue.changed.notify_all()
+
+    def answer(self, outcomes: Mapping[Entry, Outcome]) -> None:
+        if outcomes:
+            self._release(outcomes)
+            super().answer(outcomes)
+
+    def _encode_all(self) -> None:
+        while True:
+            with self.queue.changed:
+                self._encoding = False
+                self.queue.changed.notify_all()
+                entries = self.queue.take(
+                    self._fits, wait=lambda: not (self._following or self._over)
+                )
+                self._rows |= {entry: self.generation.rows(entry.item) for entry in entries}
+                following, self._following = self._following, []
+                self._encoding = True
+            if not entries and not following:
+                self._encoding = False
+                return
+            self._release([each.entry for each in following if each.entry.gone])
+            following = [each for each in following if not each.entry.gone]
+            for entry in entries:
+                try:
+                    way = self.generation.generate(entry.item, self.assets)
+                    following.append(_Next(entry, way, next(way)))
+                except BaseException as error:  # the panic of a Rust library is no Exception
+                    self.answer({entry: error})
+            for group in _alike(following):
+                telemetry.batch(self.task, len(group))
+                self._encode(group)
+
     def _fits(self, entry: Entry, taken: Sequence[Entry]) -> bool:
-        if self.decoder.room < self.generation.max_rows * LEAST_ROOM:
+        most = self.generation.max_rows
+        room = most * (1 + AHEAD) - sum(self._rows.values())
+        if room < most * AHEAD:
             return False
         rows = sum(self.generation.rows(each.item) for each in (*taken, entry))
-        rows += sum(each.search.beam_size for each in self._next)
         cost = sum(each.cost for each in (*taken, entry))
-        return rows <= self.decoder.room and (not taken or cost <= self.generation.max_encode_cost)
-
-    def _join(self, entries: Sequence[Entry]) -> None:
-        """Encode new items and those whose way asks for another search; all have room."""
-        following, self._next = [each for each in self._next if not each.entry.gone], []
-        for entry in entries:
-            try:
-                way = self.generation.generate(entry.item, self.assets)
-                following.append(_Next(entry, way, next(way)))
-            except BaseException as error:  # the panic of a Rust library is no Exception
-                self.answer({entry: error})
-        for group in _alike(following):
-            telemetry.batch(self.task, len(group))
-            self._encode(group)
+        return rows <= room and (not taken or cost <= self.generation.max_encode_cost)
 
     def _encode(self, group: Sequence[_Next]) -> None:
-        searches = [each.search for each in group]
         try:
             with self.running([each.entry for each in group]):
-                inputs = [search.inputs for search in searches]
+                inputs = [each.search.inputs for each in group]
                 encoded = self.generation.encode(self.model, inputs)
-            beams = self.decoder.admit(searches, encoded)
         except BaseException as error:
             if len(group) == 1:
                 self.answer({group[0].entry: error})
                 return
             # One bad item fails alone, and those that are left need no company.
             for each in group:
-                if not each.entry.gone:
+                if each.entry.gone:
+                    self._release([each.entry])
+                else:
                     self._encode([each])
             return
-        for beam, each in zip(beams, group, strict=True):
-            self._at[beam] = (each.entry, each.way)
-            if each.entry.watch:
-                self._watched[beam] = 0
+        with self.queue.changed:
+            for index, each in enumerate(group):
+                own = {name: array[index : index + 1] for name, array in encoded.items()}
+                self._ready.append((each, own))
+            self.queue.changed.notify_all()
 
     def _step(self) -> None:
         gone = [beam for beam, (entry, _) in self._at.items() if entry.gone]
         if gone:
             self.decoder.drop(gone)
+            self._release([self._at.pop(beam)[0] for beam in gone])
             for beam in gone:
-                del self._at[beam]
                 self._watched.pop(beam, None)
                 telemetry.cancelled(self.task, "running")
             if not self._at:
@@ -135,16 +204,21 @@ class Continuous(Lane):
             return
         telemetry.tokens(self.task, sum(beam.choosing for beam in self._at))
         outcomes: dict[Entry, Outcome] = {}
+        following: list[_Next] = []
         for beam in finished:
             entry, way = self._at.pop(beam)
             self._watched.pop(beam, None)
             try:
-                self._next.append(_Next(entry, way, way.send(beam.result())))
+                following.append(_Next(entry, way, way.send(beam.result())))
             except StopIteration as returned:
                 outcomes[entry] = returned.value
             except BaseException as error:
                 outcomes[entry] = error
         self.answer(outcomes)
+        if following:
+            with self.queue.changed:
+                self._following += following
+                self.queue.changed.notify_all()
         if self._watched:
             self._show()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from service import store, telemetry
 from service.errors import DeadlineExceeded, Problem, Unavailable
-from service.loaded import Loaded, made
+from service.loaded import Loaded, cores, made
 from service.schema import Partial, RequestModel, ResponseModel, Timings
 from service.session import Runner
 from service.settings import Settings
@@ -82,7 +82,7 @@ class Engine:
 
     async def _open(self, task: Task, folder: Path) -> Loaded:
         """A model folder, opened beside the loop, its example answered; raises BrokenModel."""
-        threads = self.settings.threads
+        threads = cores(task, self.settings)
         try:
             model, _ = await asyncio.to_thread(store.open_model, folder, task, threads=threads)
             assets = await asyncio.to_thread(task.load_assets, folder)

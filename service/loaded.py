@@ -74,6 +74,13 @@ class Loaded:
         self.workers.shutdown(wait=False)
 
 
+def cores(task: Task, settings: Settings) -> int:
+    """How many a run of one of the task's graphs may use."""
+    if task.generation and task.generation.beside and settings.batching == "continuous":
+        return max(1, settings.threads // 2)
+    return settings.threads
+
+
 def made(
     task: Task,
     name: str,

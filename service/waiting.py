@@ -157,18 +157,23 @@ class Waiting:
                 self._grow(-entry.cost)
                 entry.item, entry.cost = {}, 0
 
-    def take(self, fits: Callable[[Entry, list[Entry]], bool], *, wait: bool) -> list[Entry]:
-        """The next items, as long as each fits with those before it; the first fits if alone.
+    @property
+    def over(self) -> bool:
+        """Closed, and nothing is left to take."""
+        return self.closed and not self._heap
 
-        `wait` until there is one. Items whose callers have gone are left out, and nothing comes
-        of a closed queue that is empty.
+    def take(
+        self, fits: Callable[[Entry, list[Entry]], bool], *, wait: Callable[[], bool]
+    ) -> list[Entry]:
+        """The next items, as long as each fits with those before it.
+
+        Where none does, waits while `wait` says so; it and `fits` are asked whenever `changed` is
+        notified. Items whose callers have gone are left out.
         """
         with self.changed:
             self._measure()
-            taken = self._pop(fits)
-            while wait and not taken and not self.closed:
+            while not (taken := self._pop(fits)) and wait():
                 self.changed.wait()
-                taken = self._pop(fits)
             self._taken = sum(entry.cost for entry in taken)
             self._since_s = monotonic() if self._heap else math.nan
         return taken

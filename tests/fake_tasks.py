@@ -81,7 +81,7 @@ SHOUT = replace(
         "shout", "Shout", ShoutRequest, ShoutResponse,
         ShoutRequest(text="grün", times=2), "GRÜN!!",
     ),
-    generation=Generation(unused, unused, unused, 1, 1, 1, unused, unused),
+    generation=Generation(unused, unused, unused, 1, 1, 1, True, unused, unused),
 )  # fmt: skip
 WEIGH = fake_task(
     "weigh-thing", "WeighThing", WeighRequest, WeighResponse,

@@ -32,6 +32,8 @@ class Counting:
         self.held = False
         self.reached = threading.Semaphore(0)
         self.go_on = threading.Semaphore(0)
+        self.encoder_free = threading.Event()
+        self.encoder_free.set()
 
     def tensors(self, graph: str) -> dict[str, Tensor]:
         cache = Tensor("float32", ("batch", 1, "max_len", 1))
@@ -57,6 +59,7 @@ class Counting:
 
     def encode(self, _: Any, inputs: Sequence[Item]) -> Mapping[str, NDArray[Any]]:
         self.encodes.append([len(each["source"]) for each in inputs])
+        assert self.encoder_free.wait(timeout=10), "nobody let the encoder go on"
         if any((each["source"] == 13).any() for each in inputs):
             raise ValueError("an unlucky item")
         return {"cross_key_0": np.zeros((len(inputs), 1, 3, 1), np.float32)}
@@ -97,12 +100,15 @@ def unread(*_: Any) -> Any:
 
 
 def with_lane(
-    scenario: Callable[[Continuous, Counting], Awaitable[Any]], *, never: int = -1
+    scenario: Callable[[Continuous, Counting], Awaitable[Any]],
+    *,
+    never: int = -1,
+    beside: bool = True,
 ) -> None:
     async def run() -> None:
         model = Counting()
         generation = Generation(
-            model.encode, generate, lambda item: 1, ROWS, 32, 10, unread, unread
+            model.encode, generate, lambda item: 1, ROWS, 32, 10, beside, unread, unread
         )
         lane = Continuous(
             "counting", model, generation, never, lambda item: 5,
@@ -151,8 +157,64 @@ def test_more_than_the_rows_wait_and_take_the_place_of_the_first_that_is_done() 
         answers = await lane.submit([item(start) for start in (9, 3, 9, 9, 5, 9)])
         assert counted(answers) == [list(range(n - 1, 0, -1)) for n in (9, 3, 9, 9, 5, 9)]
         assert max(len(tokens) for tokens in model.steps) == ROWS
-        full = [len(tokens) for tokens in model.steps]
-        assert full[:4] == [2, 4, 4, 4], "two are encoded between two steps"
+        assert max(len(lengths) for lengths in model.encodes) == 2, "as the cost allows"
+
+    with_lane(scenario)
+
+
+def test_items_are_encoded_while_others_are_decoded() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.held = True
+        first = asked(lane, 20)
+        await model.stepping()
+        second = asked(lane, 3)
+        while len(model.encodes) < 2:
+            await asyncio.sleep(0.001)
+        assert not model.steps, "the first step has not ended"
+        model.held = False
+        model.pass_steps()
+        assert counted(await second) == [[2, 1]]
+        await first
+
+    with_lane(scenario)
+
+
+def test_steps_wait_for_an_encoder_that_takes_all_cores() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.held = True
+        first = asked(lane, 20)
+        await model.stepping()
+        model.encoder_free.clear()
+        second = asked(lane, 3)
+        while len(model.encodes) < 2:
+            await asyncio.sleep(0.001)
+        model.held = False
+        model.pass_steps()
+        await asyncio.sleep(0.05)
+        assert model.steps == [[20]], "the step that was under way"
+        model.encoder_free.set()
+        assert counted(await second) == [[2, 1]]
+        await first
+        assert model.steps[1] == [19, 3]
+
+    with_lane(scenario, beside=False)
+
+
+def test_what_is_encoded_and_finds_no_row_waits_for_one() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.held = True
+        full = [asked(lane, 20) for _ in range(ROWS)]
+        await model.stepping()
+        while sum(map(len, model.encodes)) < ROWS:
+            await asyncio.sleep(0.001)
+        ahead, waits = asked(lane, 3), asked(lane, 4)
+        while sum(map(len, model.encodes)) < ROWS + 1:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+        assert sum(map(len, model.encodes)) == ROWS + 1, "a quarter of the rows ahead"
+        model.held = False
+        model.pass_steps()
+        await asyncio.gather(ahead, waits, *full)
 
     with_lane(scenario)
 

@@ -37,6 +37,10 @@ def one(entry: Entry, taken: list[Entry]) -> bool:
     return not taken
 
 
+def never() -> bool:
+    return False
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now_s = [100.0]
@@ -47,9 +51,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def at_pace(queue: Waiting, clock: list[float], cost_per_s: float) -> None:
     """Let the queue see so much cost taken each second while others wait."""
     add(queue, "seen", round(cost_per_s), 1)
-    queue.take(one, wait=False)
+    queue.take(one, wait=never)
     clock[0] += 1
-    queue.take(everything, wait=False)
+    queue.take(everything, wait=never)
 
 
 def refused(reason: str) -> float:
@@ -63,7 +67,7 @@ def test_first_come_first_served() -> None:
     async def scenario(queue: Waiting) -> None:
         for name in "abc":
             add(queue, name, 1, 1)
-        assert names(queue.take(everything, wait=False)) == ["a0", "a1", "b0", "b1", "c0", "c1"]
+        assert names(queue.take(everything, wait=never)) == ["a0", "a1", "b0", "b1", "c0", "c1"]
 
     with_queue(scenario)
 
@@ -79,7 +83,7 @@ def test_a_short_request_passes_the_end_of_a_long_one_and_never_its_beginning(
         clock[0] += 5
         add(queue, "late", 1)
         order = ["long0", "long1", "short0", "long2", "long3", "late0"]
-        assert names(queue.take(everything, wait=False)) == order
+        assert names(queue.take(everything, wait=never)) == order
 
     with_queue(scenario)
 
@@ -93,7 +97,7 @@ def test_a_higher_priority_goes_first_but_no_longer_than_its_step(clock: list[fl
         clock[0] += waiting.PRIORITY_S
         add(queue, "late", 1, priority=1)
         order = ["urgent0", "early0", "late0", "idle0"]
-        assert names(queue.take(everything, wait=False)) == order
+        assert names(queue.take(everything, wait=never)) == order
 
     with_queue(scenario)
 
@@ -101,9 +105,9 @@ def test_a_higher_priority_goes_first_but_no_longer_than_its_step(clock: list[fl
 def test_only_what_fits_is_taken_and_the_rest_keeps_its_order() -> None:
     async def scenario(queue: Waiting) -> None:
         add(queue, "a", 1, 9, 1)
-        cheap = queue.take(lambda entry, taken: entry.cost < 5, wait=False)
+        cheap = queue.take(lambda entry, taken: entry.cost < 5, wait=never)
         assert names(cheap) == ["a0"]
-        assert names(queue.take(everything, wait=False)) == ["a1", "a2"]
+        assert names(queue.take(everything, wait=never)) == ["a1", "a2"]
 
     with_queue(scenario)
 
@@ -154,7 +158,7 @@ def test_the_room_of_one_who_leaves_is_free_at_once_and_the_item_is_never_taken(
         queue.leave(gone)
         assert queue.cost == 0
         add(queue, "stays", 70)
-        assert names(queue.take(everything, wait=False)) == ["stays0"]
+        assert names(queue.take(everything, wait=never)) == ["stays0"]
         assert queue.cost == 0
 
     with_queue(scenario)
@@ -165,7 +169,7 @@ def test_what_has_expired_is_not_taken(clock: list[float]) -> None:
         add(queue, "old", 1, deadline_s=clock[0] + 1)
         add(queue, "new", 1, deadline_s=math.inf)
         clock[0] += 2
-        assert names(queue.take(everything, wait=False)) == ["new0"]
+        assert names(queue.take(everything, wait=never)) == ["new0"]
 
     with_queue(scenario)
 
@@ -176,7 +180,8 @@ def test_a_closed_queue_takes_nothing_in_and_gives_out_what_waits() -> None:
         queue.close()
         with pytest.raises(Unavailable, match="shutting down"):
             add(queue, "b", 1)
-        assert names(queue.take(everything, wait=True)) == ["a0"]
-        assert queue.take(everything, wait=True) == []
+        assert not queue.over
+        assert names(queue.take(everything, wait=never)) == ["a0"]
+        assert queue.over
 
     with_queue(scenario)

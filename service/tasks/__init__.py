@@ -34,7 +34,8 @@ REQUIRED = (
 
 
 GENERATION = (
-    "encode", "generate", "rows", "MAX_ROWS", "MAX_LEN", "MAX_ENCODE_COST", "continued", "texts",
+    "encode", "generate", "rows", "MAX_ROWS", "MAX_LEN", "MAX_ENCODE_COST", "BESIDE", "continued",
+    "texts",
 )  # fmt: skip
 
 
@@ -54,7 +55,13 @@ class Generation:
     max_len: int
     """Tokens of the longest row, the prompt's too."""
     max_encode_cost: int
-    """So much may be encoded between two steps: those that are being decoded wait for it."""
+    """So much may be encoded together: nothing joins before all of it is done."""
+    beside: bool
+    """Whether the encoder runs beside the steps, each with half of the cores, or steps wait for it.
+
+    A small encoder and small steps gain little from a second core; a large encoder does, and the
+    rows that it would let join one by one make many steps of few.
+    """
     continued: Callable[[str, Item, Sequence[int], Any], str]
     """What was said before an item, the item, its tokens so far, assets → the text so far.
 

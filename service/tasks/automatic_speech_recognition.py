@@ -48,6 +48,7 @@ MAX_ROWS = 16
 MAX_LEN = 4 + MAX_NEW_TOKENS
 """The longest prompt and the tokens of one window."""
 MAX_ENCODE_COST = 2
+BESIDE = False
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_SCORE = -1.0
 """A window is silent if both say so: OpenAI's thresholds."""

@@ -35,7 +35,8 @@ MAX_ROWS = 64
 """Hypotheses that are decoded together; more make steps longer and little faster in all."""
 MAX_LEN = 201
 """The start token and as many new ones as may be asked for."""
-MAX_ENCODE_COST = 2_048
+MAX_ENCODE_COST = 512
+BESIDE = True
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
