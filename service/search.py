@@ -102,6 +102,8 @@ class Beam:
         first, `added` their log-probabilities. A greedy search that has ended keeps its tokens.
         """
         width, end = self.width, self.search.end
+        if width == 1:
+            return self._follow(candidates[0][0], added[0][0])
         count = considered(width)
         found = [
             (score + more, parent, token)
@@ -122,9 +124,18 @@ class Beam:
             elif score > -math.inf:
                 self.ended.append(Hypothesis(self.tokens[parent], score))
                 self._best_ended = max(self._best_ended, self.ended[-1].ranked(self._penalty))
-        if parents:
-            self.tokens, self.scores = tokens, scores
-        return parents or [0]
+        self.tokens, self.scores = tokens, scores
+        return parents
+
+    def _follow(self, token: int, added: float) -> list[int]:
+        """Greedy search: the one open hypothesis grows, or ends."""
+        score = self.scores[0] + added
+        if token == self.search.end:
+            self.ended.append(Hypothesis(self.tokens[0], score))
+        else:
+            self.tokens[0].append(token)
+            self.scores[0] = score
+        return [0]
 
     def certain(self, known: int = 0) -> list[int]:
         """Tokens that the best hypothesis begins with, however the search goes on.
@@ -157,8 +168,8 @@ class Beam:
             return True
         if len(self.ended) < self.width:
             return False
-        # Greedy search ends with the first end token that is the best one.
         present = (len(self.tokens[0]) + 1) ** self._penalty
+        # Greedy search ends with the first end token that is the best one.
         return self.width == 1 or self._best_ended >= self.scores[0] / present
 
     def result(self) -> list[Hypothesis]:

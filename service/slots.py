@@ -59,7 +59,7 @@ class Slots:
             self.memory = {name: np.ascontiguousarray(array) for name, array in encoded.items()}
             return
         for name, array in encoded.items():
-            rows = array.repeat(widths, axis=0)
+            rows = array.repeat(widths, axis=0) if max(widths) > 1 else array
             kept = self._room(name, rows)
             at = (slice(row, row + len(rows)), *(slice(size) for size in rows.shape[1:]))
             kept[at] = rows
