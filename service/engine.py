@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from service import store, telemetry
 from service.errors import DeadlineExceeded, Problem, Unavailable
@@ -15,7 +15,10 @@ from service.schema import Partial, RequestModel, ResponseModel, Timings
 from service.session import Runner
 from service.settings import Settings
 from service.stream import Reading, streamed
-from service.tasks import Task
+from service.tasks import Item, Row, Task
+from service.waiting import Answer
+
+T = TypeVar("T")
 
 log = logging.getLogger("attendant")
 
@@ -92,7 +95,11 @@ class Engine:
             raise store.BrokenModel(f"{task.name}: {folder}: {error!r}") from error
         loaded = made(task, model.name, model, assets, self.settings, model.stop)
         try:
-            await self._ask(task, loaded, task.example(), self.settings.timeout_s, priority=0)
+            await self._bounded(
+                task,
+                partial(self._answer, task, loaded, request=task.example()),
+                self.settings.timeout_s,
+            )
         except Exception as error:
             await loaded.close()
             fault = f"{model.name}: its example is not answered: {error}"
@@ -146,7 +153,8 @@ class Engine:
 
         A request of a higher `priority` is treated as one that came a second earlier for each step.
         """
-        return await self._admit(task, request, timeout_s, priority)
+        work = partial(self._answer, request=request, priority=priority)
+        return await self._admit(task, work, timeout_s)
 
     def stream(
         self,
@@ -159,40 +167,61 @@ class Engine:
         """As `answer`, for a task that generates: its texts as they come, then the response."""
         generation = self.tasks[task].generation
         assert generation is not None, f"{task} has no tokens to stream"
-        return streamed(task, generation, partial(self._admit, task, request, timeout_s, priority))
+
+        def ask(reading: Reading) -> Coroutine[Any, Any, ResponseModel]:
+            work = partial(self._answer, request=request, priority=priority, reading=reading)
+            return self._admit(task, work, timeout_s)
+
+        return streamed(task, generation, ask)
+
+    async def rows(
+        self,
+        task: str,
+        items: Sequence[Item],
+        *,
+        timeout_s: float | None = None,
+        priority: int = 0,
+    ) -> tuple[list[Row], str, Timings]:
+        """What the model makes of items that need no reading, its name, and where the time went.
+
+        They share batches with those of requests. Raises a Problem, as `answer` does.
+        """
+
+        async def work(
+            task: Task, loaded: Loaded, deadline_s: float
+        ) -> tuple[list[Row], str, Timings]:
+            start_s = monotonic()
+            answers = await loaded.lane.submit(items, deadline_s=deadline_s, priority=priority)
+            timings = _timings(start_s, start_s, answers)
+            telemetry.stages(task.name, timings)
+            return [answer.row for answer in answers], loaded.name, timings
+
+        return await self._admit(task, work, timeout_s)
 
     async def _admit(
         self,
         task: str,
-        request: RequestModel,
+        work: Callable[[Task, Loaded, float], Awaitable[T]],
         timeout_s: float | None,
-        priority: int,
-        reading: Reading | None = None,
-    ) -> ResponseModel:
+    ) -> T:
+        """Do the work with the model that the task has now, until a deadline."""
         if task not in self.loaded:
             raise Unavailable(self.status().get(task, f"there is no task {task}"))
         limit_s = self.settings.timeout_s
         allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
         loaded = self.loaded[task]
         with loaded.gate:
-            return await self._ask(
-                self.tasks[task], loaded, request, allowed_s, priority=priority, reading=reading
+            return await self._bounded(
+                self.tasks[task], partial(work, self.tasks[task], loaded), allowed_s
             )
 
-    async def _ask(
-        self,
-        task: Task,
-        loaded: Loaded,
-        request: RequestModel,
-        allowed_s: float,
-        *,
-        priority: int,
-        reading: Reading | None = None,
-    ) -> ResponseModel:
+    async def _bounded(
+        self, task: Task, work: Callable[[float], Awaitable[T]], allowed_s: float
+    ) -> T:
         deadline_s = monotonic() + allowed_s
         try:
             async with asyncio.timeout(allowed_s):
-                return await self._answer(task, loaded, request, deadline_s, priority, reading)
+                return await work(deadline_s)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not answered within {allowed_s:.3g} s") from error
         except (Problem, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
@@ -205,10 +234,11 @@ class Engine:
         self,
         task: Task,
         loaded: Loaded,
-        request: RequestModel,
         deadline_s: float,
-        priority: int,
-        reading: Reading | None,
+        *,
+        request: RequestModel,
+        priority: int = 0,
+        reading: Reading | None = None,
     ) -> ResponseModel:
         start_s = monotonic()
         items = await loaded.read(task, request, deadline_s)
@@ -221,18 +251,11 @@ class Engine:
             priority=priority,
             watch=reading.watch if reading else None,
         )
-        began_s = min((answer.began_s for answer in answers), default=queued_s)
-        ended_s = max((answer.ended_s for answer in answers), default=queued_s)
         rows = [answer.row for answer in answers]
         response = await asyncio.get_running_loop().run_in_executor(
             loaded.workers, task.postprocess, request, loaded.assets, items, rows
         )
-        timings = Timings(
-            preprocess_ms=(queued_s - start_s) * 1e3,
-            queue_ms=(began_s - queued_s) * 1e3,
-            compute_ms=(ended_s - began_s) * 1e3,
-            postprocess_ms=(monotonic() - ended_s) * 1e3,
-        )
+        timings = _timings(start_s, queued_s, answers)
         telemetry.stages(task.name, timings)
         return response.model_copy(update={"model": loaded.name, "timings_ms": timings})
 
@@ -240,3 +263,15 @@ class Engine:
         """Finish what is queued, refuse the rest."""
         self.draining = True
         await asyncio.gather(*(loaded.close() for loaded in self.loaded.values()))
+
+
+def _timings(start_s: float, queued_s: float, answers: Sequence[Answer]) -> Timings:
+    """Where the time went of a request that has been answered just now."""
+    began_s = min((answer.began_s for answer in answers), default=queued_s)
+    ended_s = max((answer.ended_s for answer in answers), default=queued_s)
+    return Timings(
+        preprocess_ms=(queued_s - start_s) * 1e3,
+        queue_ms=(began_s - queued_s) * 1e3,
+        compute_ms=(ended_s - began_s) * 1e3,
+        postprocess_ms=(monotonic() - ended_s) * 1e3,
+    )

@@ -30,6 +30,7 @@ class Loaded:
 
     name: str
     """Of the model and its version."""
+    model: Runner
     assets: Any
     lane: Lane
     workers: ThreadPoolExecutor
@@ -92,7 +93,7 @@ def made(
     """What serves a task with this model; `stop` ends a run of its graphs."""
     workers = ThreadPoolExecutor(settings.threads, thread_name_prefix=f"{task.name} io")
     lane = _lane(task, model, assets, settings, stop)
-    return Loaded(name, assets, lane, workers, settings.threads)
+    return Loaded(name, model, assets, lane, workers, settings.threads)
 
 
 def _lane(
