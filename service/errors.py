@@ -46,6 +46,38 @@ class MalformedRequest(Problem):
     title = "malformed request"
 
 
+class Forbidden(Problem):
+    """The caller may not do this here, whoever they are."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = grpc.StatusCode.PERMISSION_DENIED
+    title = "forbidden"
+
+
+class NotFound(Problem):
+    """What is asked for is not here: a model, a version of it, or a path."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+    title = "not found"
+
+
+class NotAllowed(Problem):
+    """The path is right, and the method is not."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    code = grpc.StatusCode.UNIMPLEMENTED
+    title = "method not allowed"
+
+
+class Unsupported(Problem):
+    """A part of a protocol that this service leaves out."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+    code = grpc.StatusCode.UNIMPLEMENTED
+    title = "not supported"
+
+
 class TooLarge(Problem):
     """The body or one of its parts is over a limit."""
 

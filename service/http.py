@@ -4,7 +4,6 @@ A client may send how long it waits and how urgent it is (`service/headers.py`).
 takes its work along.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,69 +15,18 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import exposition, headers, openapi
+from service import exposition, openapi
 from service.engine import Engine
-from service.errors import ClientLeft, DeadlineExceeded, Problem
+from service.errors import Problem
 from service.events import EventStream, wanted
 from service.gate import Gate
 from service.http_body import parse
+from service.http_call import SORRY, Call, problem_response
 from service.schema import Timings
 from service.tasks import Task
 from service.telemetry import observed
 
-SORRY = "the service failed on this request"
-WATCH_AFTER_S = 0.02
-"""A request that is answered sooner is not worth a watch."""
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-
-def problem_response(problem: Problem, path: str) -> JSONResponse:
-    """RFC 9457 members, and `field` where one is to blame."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": problem.title,
-        "status": int(problem.status),
-        "detail": problem.detail,
-        "instance": path,
-    }
-    if problem.field:
-        body["field"] = problem.field
-    wait_s = problem.retry_after()
-    when = None if wait_s is None else {"retry-after": str(wait_s)}
-    return JSONResponse(body, problem.status, when, "application/problem+json")
-
-
-async def _cancel_on_leave(receive: Receive, caller: asyncio.Task[Any]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    caller.cancel()
-
-
-class _Watch:
-    """Around the work for one client: cancels it when the client leaves, and then says so."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._task: asyncio.Task[None] | None = None
-
-    def _begin(self, caller: asyncio.Task[Any]) -> None:
-        self._task = asyncio.create_task(_cancel_on_leave(self._receive, caller))
-
-    def __enter__(self) -> None:
-        caller = asyncio.current_task()
-        assert caller is not None
-        self._caller = caller
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(WATCH_AFTER_S, self._begin, caller)
-
-    def __exit__(self, kind: object, error: object, _: object) -> None:
-        self._timer.cancel()
-        if self._task is None:
-            return
-        if self._task.done() and isinstance(error, asyncio.CancelledError):
-            self._caller.uncancel()
-            raise ClientLeft("nobody waits for the answer") from error
-        self._task.cancel()
 
 
 class TaskDoor:
@@ -112,23 +60,13 @@ class TaskDoor:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, task: Task, events: EventStream | None) -> Response:
-        settings, said = self._engine.settings, request.headers
-        priority = headers.priority(said.get(headers.PRIORITY))
-        asked_s = headers.timeout_s(said.get(headers.TIMEOUT))
-        allowed_s = min(asked_s or settings.timeout_s, settings.timeout_s)
-        ends_s = asyncio.get_running_loop().time() + allowed_s
-        try:
-            async with asyncio.timeout_at(ends_s):
-                typed = await parse(request, task, settings.max_body_bytes)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"not here within {allowed_s:.3g} s", "body") from error
-        left_s = ends_s - asyncio.get_running_loop().time()
-        with _Watch(request.receive):
-            asked: Any = {"timeout_s": left_s, "priority": priority}
-            if events:
-                answer = await events.answer(self._engine.stream(task.name, typed, **asked))
-            else:
-                answer = await self._engine.answer(task.name, typed, **asked)
+        call = Call(request, self._engine.settings)
+        typed = await call.read(parse(request, task, self._engine.settings.max_body_bytes))
+        if events:
+            stream = self._engine.stream(task.name, typed, **call.asked())
+            answer = await call.work(events.answer(stream))
+        else:
+            answer = await call.work(self._engine.answer(task.name, typed, **call.asked()))
         timing = server_timing(answer.timings_ms)
         return Response(answer.model_dump_json(), headers=timing, media_type="application/json")
 
