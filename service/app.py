@@ -7,6 +7,7 @@ from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp
 
 from service import exposition, logs, tracing
+from service.compat.doors import surfaces
 from service.engine import Engine
 from service.gate import Gate
 from service.http import TaskDoor, pages
@@ -26,7 +27,8 @@ class DoorBeforeMiddleware(Service[object]):  # type: ignore[misc]
     """Tasks are answered outside BentoML's middlewares, which cost more than the door itself."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        return TaskDoor(ENGINE, HTTP, super().to_asgi(is_main))
+        others = surfaces(ENGINE, HTTP, super().to_asgi(is_main))
+        return TaskDoor(ENGINE, HTTP, others)
 
 
 @bentoml.service(

@@ -63,6 +63,23 @@ class Engine:
             for task in self.tasks.values():
                 await self._reload(task)
 
+    async def take(self, name: str) -> None:
+        """Take what is newest in the store for one task; raises Unavailable if it is not served."""
+        async with self._reloading:
+            await self._reload(self.tasks[name])
+        if name in self.faults:
+            raise Unavailable(self.faults[name])
+
+    async def unload(self, name: str) -> None:
+        """Serve a task no more; requests that have begun are answered."""
+        async with self._reloading:
+            old = self.loaded.pop(name, None)
+            self.faults[name] = f"{name} was unloaded"
+            telemetry.ready(name, False)
+            if old:
+                await old.gate.empty()
+                await old.close()
+
     async def _reload(self, task: Task) -> None:
         old, folder = self.loaded.get(task.name), store.locate(task.name)
         if folder is None or (old and old.name == store.newest(task.name)):

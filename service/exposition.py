@@ -82,14 +82,19 @@ def _living(folder: Path) -> list[int]:
 
 def text() -> bytes:
     """One scrape."""
+    return generate_latest(registry())
+
+
+def registry() -> CollectorRegistry:
+    """What a scrape reads: the counts of this process, or of all workers together."""
     folder = _Exposition.folder
     if folder is None:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    registry.register(_Models())
-    registry.register(_Processes(_living(folder)))
-    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+        return REGISTRY
+    shared = CollectorRegistry()
+    shared.register(_Models())
+    shared.register(_Processes(_living(folder)))
+    MultiProcessCollector(shared, str(folder))  # type: ignore[no-untyped-call]
+    return shared
 
 
 REGISTRY.register(_Models())

@@ -69,7 +69,8 @@ HEADERS: list[dict[str, Any]] = [
 ]
 
 
-def _version() -> str:
+def version_of() -> str:
+    """Of the package, or 0 where it was not installed."""
     try:
         return version("attendant")
     except PackageNotFoundError:
@@ -134,7 +135,7 @@ def document(tasks: Mapping[str, Task]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Attendant",
-            "version": _version(),
+            "version": version_of(),
             "description": "Attention models for translation, image classification and speech.",
         },
         "paths": {f"/{task.name}": {"post": _operation(task, schemas)} for task in tasks.values()},

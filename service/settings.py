@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """Largest request on either door."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Longest time that one request may take, waiting included."""
+    model_control: bool = False
+    """Whether whoever reaches a door may load and unload models (Open Inference Protocol)."""
     queue_batches: int = Field(default=32, ge=1)
     """Full batches of work that may wait per task before requests are refused."""
     lame_duck_s: float = Field(default=5.0, ge=0)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from time import monotonic
+from time import monotonic, time
 from typing import Literal, get_args
 
 import grpc
@@ -25,7 +25,8 @@ from service.errors import Problem
 from service.logs import Fields
 from service.schema import Timings
 
-Door = Literal["http", "grpc"]
+Door = Literal["http", "grpc", "oip", "oip-grpc", "openai", "libretranslate", "huggingface"]
+"""How a request came: our own doors, and those of `service/compat`."""
 Reason = Literal["queue", "deadline"]
 """The queue is full, or the answer would come after the deadline."""
 Stage = Literal["queued", "running"]
@@ -42,7 +43,7 @@ def _counter(name: str, text: str, *labels: str) -> Counter:
     return Counter(name, text, ("task", *labels), registry=REGISTRY)
 
 
-def _gauge(name: str, text: str, *labels: str, mode: Literal["livesum", "livemin"]) -> Gauge:
+def _gauge(name: str, text: str, *labels: str, mode: Literal["livesum", "livemin", "max"]) -> Gauge:
     """`mode` is how the values of several workers make one."""
     return Gauge(name, text, ("task", *labels), registry=REGISTRY, multiprocess_mode=mode)
 
@@ -67,6 +68,7 @@ _first_tokens = _histogram(
 _stages = _histogram(
     "attendant_stage_duration_seconds", "Time in one stage of a request", "stage", buckets=SECONDS
 )
+_last = _gauge("attendant_last_answer_timestamp_seconds", "When the last was given", mode="max")
 _batches = _histogram("attendant_batch_items", "Items in a batch", buckets=ROWS)
 _steps = _histogram("attendant_step_rows", "Rows in a decoding step", buckets=ROWS)
 _queue = _gauge("attendant_queue_cost", "Cost of the waiting items", mode="livesum")
@@ -94,6 +96,7 @@ class _Series:
         self.stages = {
             name: _stages.labels(task, name.removesuffix("_ms")) for name in Timings.model_fields
         }
+        self.last = _last.labels(task)
         self.batches, self.steps = _batches.labels(task), _steps.labels(task)
         self.queue, self.ready = _queue.labels(task), _ready.labels(task)
         self.rejected = {reason: _rejected.labels(task, reason) for reason in get_args(Reason)}
@@ -166,6 +169,7 @@ def stages(task: str, timings: Timings) -> None:
     series = _series(task)
     for stage, value_ms in vars(timings).items():  # as pydantic iterates, but sooner
         series.stages[stage].observe(value_ms / 1e3)
+    series.last.set(time())
     if request := _current.get():
         request.timings = timings
         tracing.stages(request.span, timings)

@@ -8,6 +8,7 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
 PROTO = Path(__file__).with_name("attendant.proto")
+OPEN_INFERENCE = ROOT / "service" / "compat" / "oip" / "pb" / "open_inference.proto"
 
 
 def _protoc(*arguments: str) -> None:
@@ -27,6 +28,7 @@ def descriptor(text: str) -> FileDescriptorProto:
 
 
 def write_stubs() -> None:
-    """Write attendant_pb2.py, attendant_pb2.pyi and attendant_pb2_grpc.py."""
+    """Write attendant_pb2.py, attendant_pb2.pyi and attendant_pb2_grpc.py, and OIP's messages."""
     kinds = ("python", "pyi", "grpc_python")
     _protoc(f"-I{ROOT}", *(f"--{kind}_out={ROOT}" for kind in kinds), str(PROTO))
+    _protoc(f"-I{ROOT}", *(f"--{kind}_out={ROOT}" for kind in kinds[:2]), str(OPEN_INFERENCE))

@@ -1,0 +1,13 @@
+"""every surface → its paths, before everything that is not one of them."""
+
+from starlette.types import ASGIApp
+
+from service.compat.oip import rest as oip
+from service.compat.surface import Entrance, Surfaces
+from service.engine import Engine
+from service.gate import Gate
+
+
+def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
+    """The paths of all surfaces over one engine; requests pass the gate of our own door."""
+    return Surfaces(oip.routes(Entrance(engine, gate, "oip")), otherwise)

@@ -1,0 +1,1 @@
+"""open_inference.proto → its stubs; `python -m service.pb` writes them."""
