@@ -1,6 +1,7 @@
 """`bentoml serve service.app:Attendant` → both doors over one engine, in one worker."""
 
 import gc
+from functools import partial
 
 import bentoml
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
@@ -8,6 +9,7 @@ from starlette.types import ASGIApp
 
 from service import exposition, logs, tracing
 from service.compat.doors import surfaces
+from service.compat.oip.rpc import open_inference
 from service.engine import Engine
 from service.gate import Gate
 from service.http import TaskDoor, pages
@@ -54,7 +56,13 @@ class Attendant:
         await ENGINE.start()
         address = f"{SETTINGS.host}:{SETTINGS.grpc_port}"
         share_port = SETTINGS.workers > 1
-        self.rpc = RpcServer(ENGINE, address, SETTINGS.max_body_bytes, share_port=share_port)
+        self.rpc = RpcServer(
+            ENGINE,
+            address,
+            SETTINGS.max_body_bytes,
+            share_port=share_port,
+            also=partial(open_inference, ENGINE),
+        )
         await self.rpc.start()
         Lifecycle(
             ENGINE,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
@@ -106,7 +107,7 @@ def _parse(task: Task, wire: type[Message], raw: bytes) -> RequestModel:
         raise refusal(error) from error
 
 
-def _priority(context: Any) -> int:
+def priority(context: Any) -> int:
     said = (value for name, value in context.invocation_metadata() if name == headers.PRIORITY)
     return headers.priority(next(said, None))
 
@@ -122,6 +123,19 @@ def _when_to_retry(problem: Problem) -> tuple[tuple[str, str], ...]:
     return (("retry-after", str(wait_s)), ("grpc-retry-pushback-ms", str(wait_s * 1000)))
 
 
+async def refuse(context: Any, problem: Problem) -> Any:
+    """End a call with the status of a problem."""
+    return await context.abort(problem.code, str(problem), _when_to_retry(problem))
+
+
+@dataclass(frozen=True)
+class Also:
+    """A further service behind the same gate: its full name and its methods."""
+
+    name: str
+    methods: dict[str, "grpc.RpcMethodHandler[Any, Any]"]
+
+
 class RpcServer:
     """The gRPC door. Made before the event loop runs, opened by `start`, closed by `stop`."""
 
@@ -133,6 +147,7 @@ class RpcServer:
         *,
         share_port: bool = False,
         service: ServiceDescriptor = SERVICE,
+        also: Callable[[Gate], Also] | None = None,
     ) -> None:
         """`address` is host:port, port 0 any; `share_port` lets several workers bind it."""
         self.port = 0
@@ -142,6 +157,7 @@ class RpcServer:
         self._server: grpc.aio.Server | None = None
         self._draining = False
         self._gate = Gate()
+        self._also = [also(self._gate)] if also else []
         self._options = [
             # Without this a second server would bind the port unnoticed and take half of the calls.
             ("grpc.so_reuseport", int(share_port)),
@@ -163,7 +179,7 @@ class RpcServer:
                     self._gate.enter()
                     # Out again after the reply has been sent.
                     context.add_done_callback(lambda _: self._gate.leave())
-                    asked: Any = {"priority": _priority(context)}
+                    asked: Any = {"priority": priority(context)}
                     request = _parse(task, wire, raw)
                     asked["timeout_s"] = context.time_remaining()
                     if method.server_streaming:
@@ -178,9 +194,7 @@ class RpcServer:
                 problem = error
             except Exception:  # telemetry has logged it; the client learns no more than that
                 problem = Problem(Problem.title)
-            return await context.abort(  # type: ignore[no-any-return]
-                problem.code, str(problem), _when_to_retry(problem)
-            )
+            return await refuse(context, problem)  # type: ignore[no-any-return]
 
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(call)
@@ -197,8 +211,12 @@ class RpcServer:
         }
         handler = grpc.method_handlers_generic_handler(name, methods)
         server.add_generic_rpc_handlers((handler,))
-        health_pb2_grpc.add_HealthServicer_to_server(Health(("", name), self._serving), server)
-        names = (name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        for one in self._also:
+            more = grpc.method_handlers_generic_handler(one.name, one.methods)
+            server.add_generic_rpc_handlers((more,))
+        ours = (name, *(one.name for one in self._also))
+        health_pb2_grpc.add_HealthServicer_to_server(Health(("", *ours), self._serving), server)
+        names = (*ours, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         self.port = server.add_insecure_port(self._address)
         await server.start()

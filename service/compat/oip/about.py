@@ -11,7 +11,11 @@ EXTENSIONS = [
     "binary_tensor_data", "model_configuration", "model_repository", "parameters",
     "schedule_policy", "statistics",
 ]  # fmt: skip
-SERVER = {"name": "attendant", "version": openapi.version_of(), "extensions": EXTENSIONS}
+SERVER: dict[str, Any] = {
+    "name": "attendant",
+    "version": openapi.version_of(),
+    "extensions": EXTENSIONS,
+}
 
 
 def _tensor(spec: Spec) -> dict[str, Any]:
