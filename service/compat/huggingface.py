@@ -1,0 +1,164 @@
+"""Hugging Face inference shapes → the four tasks: POST /models/ID and /pipeline/TASK.
+
+ID is a task's name, with any owner before it. A translation names its languages as parameters, or
+in its path, as Transformers does: `translation_en_to_de`.
+https://huggingface.co/docs/inference-providers/tasks
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service.compat.surface import Entrance, route
+from service.errors import InvalidInput, MalformedRequest, NotFound, refusal
+from service.http_body import binary_field
+from service.schema import RequestModel
+from service.tasks import Task
+
+PAIR = re.compile(r"translation_([a-z]{2,8})_to_([a-z]{2,8})")
+IGNORED = {"clean_up_tokenization_spaces", "truncation"}
+"""Parameters that change nothing: texts are cut into sentences, and never truncated."""
+GENERATION = {"num_beams": "beam_size", "max_new_tokens": "max_new_tokens",
+              "length_penalty": "length_penalty"}  # fmt: skip
+
+
+class Body(BaseModel):
+    """The JSON of a request; `options` of older clients are not looked at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    inputs: str | list[str] = Field(description="Text, or a file in base64.")
+    parameters: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+
+
+def _refused(name: str) -> InvalidInput:
+    return InvalidInput("is not supported here", f"parameters.{name[:64]}")
+
+
+def _translation(parameters: dict[str, Any]) -> dict[str, Any]:
+    fields = {}
+    for name, ours in (("src_lang", "source"), ("tgt_lang", "target")):
+        if name not in parameters:
+            raise InvalidInput("name the language of the text and the one wanted", name)
+        fields[ours] = parameters.pop(name)
+    generation = parameters.pop("generate_parameters", {})
+    if not isinstance(generation, dict):
+        raise InvalidInput("is an object", "generate_parameters")
+    for name, value in generation.items():
+        if name not in GENERATION:
+            raise _refused(name)
+        fields[GENERATION[name]] = value
+    return fields
+
+
+def _classification(parameters: dict[str, Any]) -> dict[str, Any]:
+    if parameters.pop("function_to_apply", "softmax") != "softmax":
+        raise InvalidInput("scores are probabilities: softmax", "parameters.function_to_apply")
+    return {"top_k": parameters.pop("top_k")} if "top_k" in parameters else {}
+
+
+def _transcription(parameters: dict[str, Any]) -> dict[str, Any]:
+    timestamps = parameters.pop("return_timestamps", False)
+    if not isinstance(timestamps, bool):
+        raise InvalidInput("is true or false", "parameters.return_timestamps")
+    fields: dict[str, Any] = {"timestamps": timestamps}
+    for name in ("generate_kwargs", "generation_parameters", "generate_parameters"):
+        generation = parameters.pop(name, {})
+        if not isinstance(generation, dict):
+            raise InvalidInput("is an object", f"parameters.{name}")
+        for inner, value in generation.items():
+            if inner != "language":
+                raise _refused(inner)
+            fields["language"] = value
+    return fields
+
+
+FIELDS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "translation": _translation,
+    "image-classification": _classification,
+    "audio-classification": _classification,
+    "automatic-speech-recognition": _transcription,
+}
+"""Task → its parameters as our fields; they are taken out of the given dict."""
+
+
+def _body(content: bytes, media: str, binary: str | None) -> tuple[Any, dict[str, Any]]:
+    """The text or the bytes, and the parameters."""
+    if binary and media != "application/json" and content.lstrip()[:1] != b"{":
+        return content, {}
+    try:
+        body = Body.model_validate_json(content)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise MalformedRequest("the body is not JSON", "body") from error
+        raise refusal(error) from error
+    if binary is None:
+        return body.inputs, body.parameters
+    if not isinstance(body.inputs, str):
+        raise InvalidInput("is one file in base64", "inputs")
+    try:
+        return base64.b64decode(body.inputs, validate=True), body.parameters
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput("is not base64", "inputs") from error
+
+
+def asked_of(task: Task, content: bytes, media: str, said: Mapping[str, Any]) -> RequestModel:
+    """The typed request; `said` are parameters that the path holds."""
+    binary = binary_field(task)
+    value, given = _body(content, media, binary)
+    parameters = {**given, **said}
+    fields = FIELDS[task.name](parameters)
+    for name in parameters:
+        if name not in IGNORED:
+            raise _refused(name)
+    try:
+        return task.request.model_validate({binary or "text": value, **fields})
+    except ValidationError as error:
+        raise refusal(error) from error
+
+
+def shaped(task: str, answer: Any, *, timestamps: bool) -> Any:
+    """The answer as clients of this shape read it."""
+    if task == "translation":
+        return [{"translation_text": one.text} for one in answer.translations]
+    if task != "automatic-speech-recognition":
+        return [label.model_dump() for label in answer.labels]
+    if not timestamps:
+        return {"text": answer.text}
+    chunks = [{"text": s.text, "timestamp": [s.start_s, s.end_s]} for s in answer.segments]
+    return {"text": answer.text, "chunks": chunks}
+
+
+def routes(entrance: Entrance) -> list[Route]:
+    """The paths of this shape; an id may hold slashes."""
+    engine = entrance.engine
+
+    def found(name: str) -> tuple[Task, dict[str, str]]:
+        last = name.rpartition("/")[2]
+        pair = PAIR.fullmatch(last)
+        said = {"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}
+        task = engine.tasks.get("translation" if pair else last)
+        if task is None or task.name not in FIELDS:
+            raise NotFound(f"there is no model {name[:64]!r}; there are {', '.join(FIELDS)}")
+        return task, said
+
+    async def answer(request: Request) -> Response:
+        path = request.path_params
+        task, said = found(path.get("task") or path["id"])
+        with entrance.call(task.name, request) as call:
+            media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            asked: Any = asked_of(task, await call.body(), media, said)
+            given = await call.work(engine.answer(task.name, asked, **call.asked()))
+            timestamps = getattr(asked, "timestamps", False)
+            return JSONResponse(shaped(task.name, given, timestamps=timestamps))
+
+    paths = ("/models/{id:path}/pipeline/{task}", "/models/{id:path}", "/pipeline/{task}")
+    return [route(entrance, path, {"POST": answer}) for path in paths]
