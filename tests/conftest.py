@@ -15,12 +15,24 @@ SENTENCES = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--data-dir", default="data", help="folder with the data sets")
+    parser.addoption(
+        "--clients",
+        default=".venv-clients/bin/python",
+        help="interpreter of the environment with requirements/clients.txt",
+    )
 
 
 @pytest.fixture(scope="session")
 def data_dir(request: pytest.FixtureRequest) -> Path:
     path = Path(request.config.getoption("--data-dir"))
     assert path.is_dir(), f"no data folder {path}; give it with --data-dir"
+    return path
+
+
+@pytest.fixture(scope="session")
+def clients(request: pytest.FixtureRequest) -> Path:
+    path = Path(request.config.getoption("--clients")).absolute()
+    assert path.exists(), f"no interpreter {path}: run make clients, or give it with --clients"
     return path
 
 

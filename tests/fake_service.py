@@ -1,0 +1,61 @@
+"""the shipped models and a scripted Whisper → both doors with every surface, in a process."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from fake_whisper import Scripted, folder_of, said
+
+from service import manifest as manifests
+from service.compat.doors import surfaces
+from service.compat.oip.rpc import open_inference
+from service.engine import Engine
+from service.gate import Gate
+from service.http import TaskDoor, pages
+from service.rpc import RpcServer
+from service.settings import Settings
+from service.tasks import automatic_speech_recognition as speech
+from service.tasks import tasks
+
+SHIPPED = ("audio-classification", "image-classification", "translation")
+
+
+async def served() -> Engine:
+    """An engine that says the same of every recording, and answers all else as shipped."""
+    engine = Engine(tasks(), Settings(threads=1))
+    for name in SHIPPED:
+        await engine.load(engine.tasks[name], manifests.SHIPPED / name)
+    assert engine.faults == {}
+    assets = speech.load_assets(folder_of(Path(sys.argv[1])))
+    words = said(assets, 0.0, " Good morning.", 2.0, 2.0, " Open the window, please.", 4.4)
+    whisper = Scripted(assets, defaultdict(lambda: words))
+    space = assets.tokenizer.encode(" ").ids[0]
+    whisper.second_choice = [
+        space if token >= assets.first_timestamp else token for token in words
+    ]  # where times are not wanted
+    task = engine.tasks["automatic-speech-recognition"]
+    engine.serve(task, f"{task.name}:scripted", whisper, assets)
+    return engine
+
+
+async def main() -> None:
+    engine, gate = await served(), Gate()
+    rpc = RpcServer(engine, "127.0.0.1:0", 32 << 20, also=partial(open_inference, engine))
+    await rpc.start()
+    app = TaskDoor(engine, gate, surfaces(engine, gate, pages(engine)))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=65)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        print("ready", listening.getsockname()[1], rpc.port, flush=True)
+        await server.serve([listening])
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
