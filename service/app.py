@@ -8,7 +8,7 @@ from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp
 
 from service import exposition, logs, tracing
-from service.compat.doors import surfaces
+from service.compat.doors import described, surfaces
 from service.compat.oip.rpc import open_inference
 from service.engine import Engine
 from service.gate import Gate
@@ -42,7 +42,7 @@ class DoorBeforeMiddleware(Service[object]):  # type: ignore[misc]
     logging={"access": {"enabled": False}},
     service_class=DoorBeforeMiddleware,
 )
-@bentoml.asgi_app(pages(ENGINE), path="/")
+@bentoml.asgi_app(pages(ENGINE, described(ENGINE.tasks)), path="/")
 class Attendant:
     """The worker: start-up, readiness and an orderly end."""
 

@@ -95,9 +95,12 @@ async def _on_anything(request: Request, error: Exception) -> Response:
     return problem_response(Problem(SORRY), request.url.path)
 
 
-def pages(engine: Engine) -> Starlette:
-    """Everything but the tasks: status, metrics, the interactive page and what does not exist."""
-    document = openapi.document(engine.tasks)
+def pages(engine: Engine, surfaces: Mapping[str, Any] | None = None) -> Starlette:
+    """Everything but the tasks: status, metrics, the interactive page and what does not exist.
+
+    `surfaces` are the paths of `service/compat`, as the page is to show them.
+    """
+    document = openapi.document(engine.tasks, surfaces)
 
     async def status(request: Request) -> Response:
         return JSONResponse({"ready": engine.ready(), "tasks": engine.status()})

@@ -33,13 +33,14 @@ PROBLEM = {
         "application/problem+json": {
             "schema": {
                 "type": "object",
-                "required": ["type", "title", "status", "detail"],
+                "required": ["type", "title", "status", "detail", "error"],
                 "properties": {
                     "type": {"type": "string"},
                     "title": {"type": "string"},
                     "status": {"type": "integer"},
                     "detail": {"type": "string"},
                     "instance": {"type": "string"},
+                    "error": {"type": "string", "description": "Field and detail, for clients."},
                     "field": {"type": "string"},
                 },
             }
@@ -121,8 +122,10 @@ def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, 
     }
 
 
-def document(tasks: Mapping[str, Task]) -> dict[str, Any]:
-    """The description of every task's route, from its pydantic models."""
+def document(
+    tasks: Mapping[str, Task], surfaces: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Every task's route, from its pydantic models, and the paths of `service/compat` as given."""
     models = [model for task in tasks.values() for model in (task.request, task.response)]
     references, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
@@ -138,6 +141,9 @@ def document(tasks: Mapping[str, Task]) -> dict[str, Any]:
             "version": version_of(),
             "description": "Attention models for translation, image classification and speech.",
         },
-        "paths": {f"/{task.name}": {"post": _operation(task, schemas)} for task in tasks.values()},
+        "paths": {
+            **{f"/{task.name}": {"post": _operation(task, schemas)} for task in tasks.values()},
+            **(surfaces or {}),
+        },
         "components": {"schemas": definitions.get("$defs", {})},
     }

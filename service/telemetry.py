@@ -68,7 +68,11 @@ _first_tokens = _histogram(
 _stages = _histogram(
     "attendant_stage_duration_seconds", "Time in one stage of a request", "stage", buckets=SECONDS
 )
-_last = _gauge("attendant_last_answer_timestamp_seconds", "When the last was given", mode="max")
+_last = _gauge(
+    "attendant_last_answer_timestamp_seconds",
+    "When the last answer was given, in Unix time",
+    mode="max",
+)
 _batches = _histogram("attendant_batch_items", "Items in a batch", buckets=ROWS)
 _steps = _histogram("attendant_step_rows", "Rows in a decoding step", buckets=ROWS)
 _queue = _gauge("attendant_queue_cost", "Cost of the waiting items", mode="livesum")

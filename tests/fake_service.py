@@ -12,7 +12,7 @@ import uvicorn
 from fake_whisper import Scripted, folder_of, said
 
 from service import manifest as manifests
-from service.compat.doors import surfaces
+from service.compat.doors import described, surfaces
 from service.compat.oip.rpc import open_inference
 from service.engine import Engine
 from service.gate import Gate
@@ -47,7 +47,7 @@ async def main() -> None:
     engine, gate = await served(), Gate()
     rpc = RpcServer(engine, "127.0.0.1:0", 32 << 20, also=partial(open_inference, engine))
     await rpc.start()
-    app = TaskDoor(engine, gate, surfaces(engine, gate, pages(engine)))
+    app = TaskDoor(engine, gate, surfaces(engine, gate, pages(engine, described(engine.tasks))))
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=65)
     )

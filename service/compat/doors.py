@@ -1,12 +1,17 @@
-"""every surface → its paths, before everything that is not one of them."""
+"""every surface → its paths, before everything that is not one of them, and their description."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import ASGIApp
 
 from service.compat import huggingface
+from service.compat.oip import paths as oip_paths
 from service.compat.oip import rest as oip
 from service.compat.surface import Entrance, Surfaces
 from service.engine import Engine
 from service.gate import Gate
+from service.tasks import Task
 
 
 def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
@@ -16,3 +21,8 @@ def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
         *huggingface.routes(Entrance(engine, gate, "huggingface")),
     ]
     return Surfaces(routes, otherwise)
+
+
+def described(tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """The paths of all surfaces for the OpenAPI document."""
+    return {**oip_paths.paths(tasks), **huggingface.paths(tasks)}

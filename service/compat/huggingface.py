@@ -19,6 +19,7 @@ from starlette.routing import Route
 from service.compat.surface import Entrance, route
 from service.errors import InvalidInput, MalformedRequest, NotFound, refusal
 from service.http_body import binary_field
+from service.openapi import HEADERS, PROBLEM
 from service.schema import RequestModel
 from service.tasks import Task
 
@@ -162,3 +163,38 @@ def routes(entrance: Entrance) -> list[Route]:
 
     paths = ("/models/{id:path}/pipeline/{task}", "/models/{id:path}", "/pipeline/{task}")
     return [route(entrance, path, {"POST": answer}) for path in paths]
+
+
+def paths(tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """This shape's part of the OpenAPI document."""
+    body = Body.model_json_schema()
+    example = {
+        "inputs": "I like to read books.",
+        "parameters": {"src_lang": "en", "tgt_lang": "de"},
+    }
+    content = {
+        "application/json": {"schema": body, "example": example},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    }
+    refusals = ("400", "404", "413", "415", "422", "429", "503", "504")
+
+    def operation(name: str) -> dict[str, Any]:
+        return {
+            "tags": ["Hugging Face"],
+            "operationId": f"Hugging Face {name}",
+            "summary": f"inference by {name}",
+            "parameters": [
+                {"name": name, "in": "path", "required": True, "schema": {"enum": sorted(FIELDS)}},
+                *HEADERS,
+            ],
+            "requestBody": {"required": True, "content": content},
+            "responses": {
+                "200": {"description": "The answer.", "content": {"application/json": {}}},
+                **dict.fromkeys(refusals, PROBLEM),
+            },
+        }
+
+    return {
+        "/models/{id}": {"post": operation("id")},
+        "/pipeline/{task}": {"post": operation("task")},
+    }
