@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SERVE := .venv
 DEVELOP := .venv-develop
+CLIENTS := .venv-clients
 DATA_DIR ?= data
 PEERS := build/peers
 # OpenVINO's provider is a plugin, built for this platform only.
@@ -11,7 +12,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls
+.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -24,15 +25,22 @@ $(DEVELOP)/.installed: requirements/develop.txt requirements/openvino.txt
 	  -r requirements/develop.txt $(OPENVINO)
 	touch $@
 
+$(CLIENTS)/.installed: requirements/clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check -r requirements/clients.txt
+	touch $@
+
 serve: $(SERVE)/.installed  ## install what serving needs, then serve on HTTP_PORT and GRPC_PORT
 	$(SERVE)/bin/python -m service serve
 
 models: $(SERVE)/.installed  ## put the shipped models in the store
 	$(SERVE)/bin/python -m service install
 
-test: $(DEVELOP)/.installed  ## all tests that need neither data nor downloaded weights
+clients: $(CLIENTS)/.installed  ## the clients of other servers' APIs, for the tests that use them
+
+test: $(DEVELOP)/.installed $(CLIENTS)/.installed  ## all tests that need neither data nor downloaded weights
 	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper"
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" -k "not learn" \
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not clients" -k "not learn" \
 	  --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
 
 test-data: $(DEVELOP)/.installed  ## the tests on real data (DATA_DIR) and on Whisper's weights
@@ -108,7 +116,7 @@ proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
 	$(DEVELOP)/bin/python -m service.pb
 
 lock:  ## resolve requirements/*.in into the pinned *.txt
-	for name in serve develop; do \
+	for name in serve develop clients; do \
 	  rm -rf build/lock && $(PYTHON) -m venv build/lock && \
 	  build/lock/bin/pip install --quiet -r requirements/$$name.in && \
 	  { echo "# Written by make lock from $$name.in."; build/lock/bin/pip freeze | sed 's/+cpu$$//'; } \
