@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from service.compat import huggingface
+from service.compat import huggingface, libretranslate
 from service.compat.oip import paths as oip_paths
 from service.compat.oip import rest as oip
 from service.compat.surface import Entrance, Surfaces
@@ -18,6 +18,7 @@ def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
     """The paths of all surfaces over one engine; requests pass the gate of our own door."""
     routes = [
         *oip.routes(Entrance(engine, gate, "oip")),
+        *libretranslate.routes(Entrance(engine, gate, "libretranslate")),
         *huggingface.routes(Entrance(engine, gate, "huggingface")),
     ]
     return Surfaces(routes, otherwise)
@@ -25,4 +26,5 @@ def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
 
 def described(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """The paths of all surfaces for the OpenAPI document."""
-    return {**oip_paths.paths(tasks), **huggingface.paths(tasks)}
+    described = (oip_paths, libretranslate, huggingface)
+    return {path: of for one in described for path, of in one.paths(tasks).items()}
