@@ -14,6 +14,8 @@ from loadtests.serving.processes import NotStarted, Running, free_port, running
 TRANSLATION, SPEECH = "translation-shipped", "whisper-tiny.en"
 TOKENIZER = Path("models/weights/translation/tokenizer.json")
 SERVING, VLLM = "peers-serving", "peers-vllm"
+VLLM_READS = ("av", "soundfile", "soxr")
+"""What vLLM reads recordings with: without, its server starts and refuses all of them."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,14 @@ def ours(places: Places, **settings: str) -> Started:
     return lambda: attendant(places.store, {"ATTENDANT_THREADS": str(places.threads), **settings})
 
 
-def _python(environment: str, places: Places) -> str:
+def _python(environment: str, places: Places, *modules: str) -> str:
+    """The interpreter of an environment, which has these modules; raises Missing."""
     python = places.environments / environment / "bin" / "python"
     if not python.exists():
         raise Missing(f"requirements/{environment}.txt is not installed")
+    found = subprocess.run([python, "-c", f"import {', '.join(('sys', *modules))}"], check=False)
+    if found.returncode:
+        raise Missing(f"requirements/{environment}.txt is installed, but not all of it")
     return str(python)
 
 
@@ -82,7 +88,7 @@ def vllm(places: Places) -> Started:
     def start() -> Iterator[Running]:
         folder, port = ready_work(SPEECH, places), free_port()
         # Its command `vllm serve` asks for the version of a package of another name.
-        command = [_python(VLLM, places), "-m", "vllm.entrypoints.openai.api_server"]
+        command = [_python(VLLM, places, *VLLM_READS), "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--model", str(folder / HUGGING_FACE), "--port", str(port)]
         command += ["--host", "127.0.0.1", "--served-model-name", "whisper"]
         command += ["--dtype", "bfloat16", "--max-model-len", "448", "--max-num-seqs", "8"]
