@@ -5,6 +5,8 @@ DEVELOP := .venv-develop
 CLIENTS := .venv-clients
 DATA_DIR ?= data
 PEERS := build/peers
+ENGINES := peers peers-optimum-onnx peers-vllm
+SERVERS := peers-litserve peers-ray peers-mlserver peers-pytriton peers-vllm peers-serving
 # OpenVINO's provider is a plugin, built for this platform only.
 OPENVINO := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-r requirements/openvino.txt)
 # Modules whose annotated shapes are checked at every call while their tests run once more.
@@ -12,7 +14,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls
+.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls bench-peers
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -76,7 +78,7 @@ $(PEERS)/%/.installed: requirements/%.txt
 
 bench-engines: $(DEVELOP)/.installed  ## race every engine people use and rewrite docs/benchmarks.md
 	# What cannot be installed here is skipped, with its reason.
-	-$(MAKE) --keep-going $(patsubst requirements/%.txt,$(PEERS)/%/.installed,$(wildcard requirements/peers*.txt))
+	-$(MAKE) --keep-going $(ENGINES:%=$(PEERS)/%/.installed)
 	$(DEVELOP)/bin/python -m loadtests.peers --environments $(PEERS) --data-dir $(DATA_DIR)
 
 bench-growth: $(DEVELOP)/.installed  ## time of translation against batch, source and target
@@ -91,6 +93,11 @@ bench-serving: $(DEVELOP)/.installed  ## Attendant beside other servers under lo
 	# What cannot be installed here is skipped, with its reason.
 	-$(MAKE) --keep-going $(PEERS)/peers-serving/.installed $(PEERS)/peers-vllm/.installed
 	$(DEVELOP)/bin/python -m loadtests.serving.bench --data-dir $(DATA_DIR) $(ARGS)
+
+bench-peers: $(DEVELOP)/.installed  ## Attendant beside other servers with the same models (ARGS=--short)
+	# What cannot be installed here is skipped, with its reason.
+	-$(MAKE) --keep-going $(SERVERS:%=$(PEERS)/%/.installed)
+	$(DEVELOP)/bin/python -m loadtests.serving.compare --data-dir $(DATA_DIR) $(ARGS)
 
 soak: $(DEVELOP)/.installed  ## everything at once for ten minutes: nothing may grow or be wrong
 	$(DEVELOP)/bin/python -m loadtests.serving.soak $(ARGS)

@@ -49,7 +49,7 @@ def ours(places: Places, **settings: str) -> Started:
     return lambda: attendant(places.store, {"ATTENDANT_THREADS": str(places.threads), **settings})
 
 
-def _python(environment: str, places: Places, *modules: str) -> str:
+def python_of(environment: str, places: Places, *modules: str) -> str:
     """The interpreter of an environment, which has these modules; raises Missing."""
     python = places.environments / environment / "bin" / "python"
     if not python.exists():
@@ -63,7 +63,7 @@ def _python(environment: str, places: Places, *modules: str) -> str:
 def _behind_fastapi(module: str, work: str, places: Places, *more: str) -> Started:
     @contextmanager
     def start() -> Iterator[Running]:
-        python, folder, port = _python(SERVING, places), ready_work(work, places), free_port()
+        python, folder, port = python_of(SERVING, places), ready_work(work, places), free_port()
         command = [python, "-m", f"loadtests.serving.peers.{module}", "--work", str(folder)]
         command += ["--port", str(port), "--threads", str(places.threads), *more]
         log = places.works / "logs" / f"{module}.txt"
@@ -88,7 +88,7 @@ def vllm(places: Places) -> Started:
     def start() -> Iterator[Running]:
         folder, port = ready_work(SPEECH, places), free_port()
         # Its command `vllm serve` asks for the version of a package of another name.
-        command = [_python(VLLM, places, *VLLM_READS), "-m", "vllm.entrypoints.openai.api_server"]
+        command = [python_of(VLLM, places, *VLLM_READS), "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--model", str(folder / HUGGING_FACE), "--port", str(port)]
         command += ["--host", "127.0.0.1", "--served-model-name", "whisper"]
         command += ["--dtype", "bfloat16", "--max-model-len", "448", "--max-num-seqs", "8"]

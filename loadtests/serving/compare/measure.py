@@ -1,0 +1,123 @@
+"""a server, known requests → what it answers alone, in a closed loop and to Poisson arrivals."""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+from loadtests.serving.bench.search import Ask, Trial, best, highest, trial
+from loadtests.serving.bench.search import Terms as SearchTerms
+from loadtests.serving.calls import Caller, Kind, Reply
+from loadtests.serving.compare.adapters import Adapter, Payload, said
+from loadtests.serving.compare.record import Figures, Terms
+
+WARM_S = 6.0
+"""BentoML learns how long its batches take, anew every 5 s; the first guess is far too long."""
+SETTLE_S = 1.0
+LEAST_PER_S = 0.5
+
+
+class Unanswered(Exception):
+    """A server does not answer even one request alone; the message is what it sent."""
+
+
+async def alone(caller: Caller, adapter: Adapter, known: Sequence[Payload]) -> list[str]:
+    """What the server says to each request, asked one after the other; raises Unanswered."""
+    found = []
+    for each in known:
+        reply = await caller.rest(adapter.ask(each))
+        if reply.kind is not Kind.ANSWERED:
+            raise Unanswered(f"{each.scenario.task}: {reply.kind}: {reply.detail}")
+        found.append(said(adapter.answer(reply.answer)))
+    return found
+
+
+def asking(
+    caller: Caller,
+    adapter: Adapter,
+    known: Sequence[Payload],
+    *,
+    wanted: Sequence[str] | None,
+    seed: int,
+) -> Ask:
+    """Request i of a load: one of the known ones; where `wanted` is given, other answers fail."""
+    order = Random(seed).choices(range(len(known)), k=100_000)
+    encoded = [adapter.ask(each) for each in known]
+
+    async def ask(index: int) -> Reply:
+        chosen = order[index % len(order)]
+        reply = await caller.rest(encoded[chosen])
+        if wanted is None or reply.kind is not Kind.ANSWERED:
+            return reply
+        text = said(adapter.answer(reply.answer))
+        if text == wanted[chosen]:
+            return reply
+        return Reply(Kind.FAILED, detail=f"{text!r} is not {wanted[chosen]!r}")
+
+    return ask
+
+
+async def closed(ask: Ask, *, callers: int, duration_s: float) -> float:
+    """Right answers per second to callers who never pause."""
+    loop = asyncio.get_running_loop()
+    end_s, asked, done = loop.time() + duration_s, 0, 0
+
+    async def keep() -> None:
+        nonlocal asked, done
+        while loop.time() < end_s:
+            asked += 1
+            reply = await ask(asked - 1)
+            done += reply.kind is Kind.ANSWERED and loop.time() < end_s
+
+    await asyncio.gather(*(keep() for _ in range(callers)))
+    return done / duration_s
+
+
+async def sustained(ask: Ask, start_per_s: float, terms: Terms) -> list[Trial]:
+    """Rates, until the highest one that keeps the bound is known."""
+    of_search = SearchTerms(
+        terms.bound_ms / 1e3, terms.duration_s, terms.seed, terms.precision, terms.percentile
+    )
+
+    async def attempt(rate_per_s: float) -> Trial:
+        found = await trial(ask, rate_per_s, of_search)
+        # What an abandoned trial left is worked off before the next one.
+        await ask(0)
+        await asyncio.sleep(SETTLE_S)
+        return found
+
+    return await highest(
+        attempt, max(start_per_s, LEAST_PER_S), terms.precision, least_per_s=LEAST_PER_S
+    )
+
+
+async def measured(
+    url: str,
+    adapter: Adapter,
+    known: Sequence[Payload],
+    terms: Terms,
+    *,
+    warm_s: float = WARM_S,
+    reference: Sequence[str] | None,
+    exact: bool,
+) -> tuple[Figures, list[str]]:
+    """The figures of a server that has started, and what it says alone.
+
+    `reference` is what Attendant says; `exact` wants the same answers under load as alone.
+    """
+    async with Caller(url) as caller:
+        texts = await alone(caller, adapter, known)
+        ask = asking(caller, adapter, known, wanted=texts if exact else None, seed=terms.seed)
+        await closed(ask, callers=terms.callers, duration_s=warm_s)
+        per_s = await closed(ask, callers=terms.callers, duration_s=terms.closed_s)
+        trials = await sustained(ask, per_s / 2, terms)
+    found = best(trials)
+    same = sum(a == b for a, b in zip(texts, reference or texts, strict=True))
+    figures = Figures(
+        closed_per_s=per_s,
+        open_per_s=found.rate_per_s if found else None,
+        p50_ms=found.p50_ms if found else None,
+        p99_ms=found.p99_ms if found else None,
+        trials=len(trials),
+        same_ratio=same / len(texts),
+    )
+    return figures, texts
