@@ -15,6 +15,7 @@ ALLOWED = {
     "models": {"models", "service"},
     "export": {"export", "models", "service"},
     "loadtests/peers": {"loadtests.peers", "export", "models", "service"},
+    "loadtests/serving/peers": {"loadtests.serving.peers", "loadtests.peers", "service"},
     "loadtests/serving/doors": {"loadtests.serving.doors", "service"},
     "loadtests": {
         "loadtests",

@@ -9,7 +9,6 @@ from typing import Any
 from urllib3.filepost import encode_multipart_formdata
 
 from loadtests.scenarios import Scenario, scenario
-from service.http_body import binary_field
 from service.schema import RequestModel
 from service.tasks import Task
 
@@ -30,11 +29,11 @@ class Payload:
 
 
 def payload(task: Task, request: RequestModel) -> Payload:
-    one, field = scenario(task, request=request), binary_field(task)
-    if field is None:
+    one = scenario(task, request=request)
+    files = [each for each in request.model_dump().values() if isinstance(each, bytes)]
+    if not files:
         return Payload(one, one.body, one.body.decode(), binary=False)
-    content: bytes = getattr(request, field)
-    return Payload(one, content, base64.b64encode(content).decode(), binary=True)
+    return Payload(one, files[0], base64.b64encode(files[0]).decode(), binary=True)
 
 
 Answer = dict[str, Any]

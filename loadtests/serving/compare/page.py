@@ -46,8 +46,7 @@ def rows(task: TaskRecord) -> list[list[str]]:
         found.append(
             [
                 name,
-                number(each.closed_per_s)
-                + _times(best.closed_per_s if best else None, each.closed_per_s),
+                number(each.closed_per_s) + _times(most_closed, each.closed_per_s),
                 _open(each) + _times(most_open, each.open_per_s),
                 f"{each.p50_ms:.0f}" if each.p50_ms is not None else "–",
                 f"{each.p99_ms:.0f}" if each.p99_ms is not None else "–",
