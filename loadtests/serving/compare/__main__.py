@@ -15,7 +15,7 @@ from loadtests.serving.attendant import STORE, prepared
 from loadtests.serving.bench.servers import Missing, Places
 from loadtests.serving.compare import chart, page, record
 from loadtests.serving.compare.adapters import Payload
-from loadtests.serving.compare.measure import Unanswered, measured
+from loadtests.serving.compare.measure import WARM_S, Unanswered, measured
 from loadtests.serving.compare.payloads import SPEECH, payloads
 from loadtests.serving.compare.peers import PEERS, Peer, on, versions
 from loadtests.serving.compare.record import Compared, TaskRecord, Terms
@@ -31,6 +31,8 @@ def compare(
     known: Sequence[Payload],
     terms: Terms,
     reference: Sequence[str] | None,
+    *,
+    warm_s: float = WARM_S,
 ) -> tuple[Compared, list[str] | None]:
     """One server from start to end; what is missing or broken is told, not raised."""
     try:
@@ -42,6 +44,7 @@ def compare(
                     peer.adapter,
                     known,
                     terms,
+                    warm_s=warm_s,
                     reference=reference,
                     exact=task != SPEECH,
                 )
@@ -60,18 +63,26 @@ def compare_all(
     known: Sequence[Payload],
     terms: Terms,
     tell: Callable[[str], None],
+    *,
+    warm_s: float = WARM_S,
 ) -> TaskRecord:
     """All servers of a task, one after another; the first one's answers are the reference."""
     reference: list[str] | None = None
     found: dict[str, Compared] = {}
     for peer in peers:
         tell(f"{task}: {peer.name}")
-        found[peer.name], texts = compare(peer, places, task, known, terms, reference)
+        found[peer.name], texts = compare(
+            peer, places, task, known, terms, reference, warm_s=warm_s
+        )
         reference = reference or texts
     date = datetime.now(UTC).date().isoformat()
     return TaskRecord(date=date, machine=machine(), terms=terms, peers=found)
 
 
+app = typer.Typer()
+
+
+@app.command()
 def main(
     short: Annotated[
         bool, typer.Option("--short", help="A quick look: p90, coarse; proves little.")
@@ -138,4 +149,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -96,7 +96,7 @@ async def measured(
     known: Sequence[Payload],
     terms: Terms,
     *,
-    warm_s: float = WARM_S,
+    warm_s: float,
     reference: Sequence[str] | None,
     exact: bool,
 ) -> tuple[Figures, list[str]]:
