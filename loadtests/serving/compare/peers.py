@@ -171,7 +171,7 @@ PEERS = (
         OPENAI,
         lambda places, _: vllm(places)(),
     ),
-    Peer("speaches", "", (SPEECH,), (), "peers-speaches", OPENAI, _speaches),
+    Peer("speaches", "", (SPEECH,), (), "", OPENAI, _speaches),
 )
 VERSIONS = (
     "import json, sys; from importlib.metadata import version; "
