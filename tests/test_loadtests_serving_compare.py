@@ -32,7 +32,7 @@ from loadtests.serving.compare.adapters import (
     payload,
     said,
 )
-from loadtests.serving.compare.measure import alone
+from loadtests.serving.compare.measure import alone, words
 from loadtests.serving.compare.payloads import payloads
 from loadtests.serving.compare.peers import ATTENDANT, PEERS, Peer, on
 from loadtests.serving.compare.record import Compared, Comparison, Figures, TaskRecord, Terms
@@ -166,6 +166,11 @@ def test_the_label_is_found_in_every_kind_of_answer(adapter: Adapter, answer: An
 )
 def test_texts_are_what_an_answer_says(answer: Any, wanted: str) -> None:
     assert said(answer) == wanted
+
+
+def test_transcripts_that_differ_in_signs_only_say_the_same() -> None:
+    assert words(" It's late, Mr. Hale.") == words("it's late mr hale")
+    assert words("It is late.") != words("It was late.")
 
 
 @pytest.mark.parametrize("name", [PICTURE, "audio-classification", "translation"])

@@ -1,6 +1,7 @@
 """a server, known requests → what it answers alone, in a closed loop and to Poisson arrivals."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from random import Random
 
@@ -90,6 +91,11 @@ async def sustained(ask: Ask, start_per_s: float, terms: Terms) -> list[Trial]:
     )
 
 
+def words(text: str) -> list[str]:
+    """Small letters without signs, in which transcripts differ that say the same."""
+    return re.findall(r"\w+", text.lower())
+
+
 async def measured(
     url: str,
     adapter: Adapter,
@@ -111,7 +117,7 @@ async def measured(
         per_s = await closed(ask, callers=terms.callers, duration_s=terms.closed_s)
         trials = await sustained(ask, per_s / 2, terms)
     found = best(trials)
-    same = sum(a == b for a, b in zip(texts, reference or texts, strict=True))
+    same = sum(words(a) == words(b) for a, b in zip(texts, reference or texts, strict=True))
     figures = Figures(
         closed_per_s=per_s,
         open_per_s=found.rate_per_s if found else None,

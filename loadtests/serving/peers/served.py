@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from loadtests.serving.peers import greedy
 from service import manifest as manifests
 from service.manifest import SHIPPED, WEIGHTS
@@ -49,6 +52,11 @@ def opened(name: str, *, threads: int) -> Model:
     return Model(name, sessions, few)
 
 
+def _single(array: NDArray[Any]) -> NDArray[Any]:
+    """Graphs take float32; numpy before 2, which PyTriton wants, makes float64 of some sums."""
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
 class Served:
     """A shipped model with what comes before and after it."""
 
@@ -64,7 +72,10 @@ class Served:
         else:
             binary = next(iter(self.task.request.model_fields))
             request = self.task.request.model_validate({binary: content})
-        return Asked(request, self.task.preprocess(request, self.assets))
+        items = self.task.preprocess(request, self.assets)
+        return Asked(
+            request, [{key: _single(value) for key, value in each.items()} for each in items]
+        )
 
     def read_text(self, text: str) -> Asked:
         """The same where a server takes text only: pictures and recordings in base64."""
