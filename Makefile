@@ -14,7 +14,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls bench-peers
+.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -65,8 +65,12 @@ tune: $(DEVELOP)/.installed  ## find the fastest way to run each model here (NAM
 	  automatic-speech-recognition); do \
 	  $(DEVELOP)/bin/python -m export tune $$name --data-dir $(DATA_DIR) || exit 1; done
 
-load: $(DEVELOP)/.installed  ## every task over both doors of a running service, against the budget
-	$(DEVELOP)/bin/python -m loadtests
+load: $(DEVELOP)/.installed  ## two minutes of every task on both doors (ARGS for options)
+	$(DEVELOP)/bin/python -m loadtests run --rate 5 --duration 120 --percentile 0.9 \
+	  --out build/load.json $(ARGS)
+
+slo: $(DEVELOP)/.installed  ## the highest rate at which each task, and the mix, keeps its bound
+	$(DEVELOP)/bin/python -m loadtests search --door REST --out build/slo.json $(ARGS)
 
 $(PEERS)/%/.installed: requirements/%.txt
 	@echo "installing the engines of $<, which takes minutes"

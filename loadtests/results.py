@@ -252,7 +252,7 @@ class Search(Part):
     machine: Machine
     server: Server
     bounds_ms: dict[str, float]
-    """Task → bound; a mix holds where each of its tasks does."""
+    """Task → bound; a mix is judged by all its requests, each held to the bound of its task."""
     percentile: float
     confidence: float
     precision: float

@@ -12,7 +12,7 @@ from loadtests.serving.bench.search import Terms, Trial, best, highest, trial
 from loadtests.serving.calls import PROBLEM, Kind, Reply, of_grpc, of_http
 from loadtests.serving.goldens import Golden, same
 from loadtests.serving.open_load import Sample, lag_ms, offer, poisson
-from loadtests.serving.validity import most_late, requests_needed
+from loadtests.validity import most_late, requests_needed
 
 ANSWERED = Reply(Kind.ANSWERED, {})
 

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from random import Random
 
-from loadtests.report import percentile
 from loadtests.serving.calls import Kind, Reply
 
 
@@ -69,6 +69,11 @@ async def offer(
         task.add_done_callback(under_way.discard)
     await asyncio.gather(*under_way, return_exceptions=True)
     return done
+
+
+def percentile(ordered: Sequence[float], ratio: float) -> float:
+    """The nearest-rank percentile; 0 where nothing was measured."""
+    return ordered[ceil(ratio * len(ordered)) - 1] if ordered else 0.0
 
 
 def percentile_ms(seconds: Sequence[float], ratio: float) -> float:

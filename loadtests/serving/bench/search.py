@@ -1,12 +1,13 @@
 """a server, a bound → the highest rate of Poisson arrivals at which its p99 keeps the bound."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from math import sqrt
 
+from loadtests.bisection import rates
 from loadtests.serving.calls import Reply
 from loadtests.serving.open_load import Sample, lag_ms, offer, percentile_ms, poisson
-from loadtests.serving.validity import most_late, requests_needed
+from loadtests.validity import most_late, requests_needed
 
 LAG_MS = 50.0
 """A caller that sends later than this measures itself; the trial is void."""
@@ -79,24 +80,14 @@ async def highest(
     *,
     least_per_s: float = 0.1,
 ) -> list[Trial]:
-    """Double or halve until one rate holds and one fails, then halve the gap; all trials in order.
-
-    Rates are compared by ratio, so the middle is the geometric one.
-    """
-    trials = [await attempt(start_per_s)]
-    low = high = start_per_s
-    if trials[0].held:
-        while trials[-1].held:
-            low, high = high, high * 2
-            trials.append(await attempt(high))
-    else:
-        while not trials[-1].held and low > least_per_s:
-            low, high = low / 2, low
-            trials.append(await attempt(low))
-    while trials and high / low > precision and any(each.held for each in trials):
-        middle = sqrt(low * high)
-        trials.append(await attempt(middle))
-        low, high = (middle, high) if trials[-1].held else (low, middle)
+    """Try rates until the search is over; all trials in order."""
+    trials: list[Trial] = []
+    search = rates(start_per_s, precision, least_per_s=least_per_s)
+    rate_per_s = next(search)
+    with suppress(StopIteration):
+        while True:
+            trials.append(await attempt(rate_per_s))
+            rate_per_s = search.send(trials[-1].held)
     return trials
 
 
