@@ -92,7 +92,7 @@ async def alone(
 
 def reason(fault: Fault, detail: str) -> str:
     if fault is Fault.INVALID and detail.startswith(ABSENT):
-        return f"the server has no such door: {detail[:120]}"
+        return f"the server has no such door: {detail[:60]}"
     return f"{fault}: {detail[:200]}"
 
 

@@ -1,12 +1,12 @@
 """what to measure → a prepared server, load by locust, and one Run with all that was seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from loadtests.lab import goldens
-from loadtests.lab.doors import doors
+from loadtests.lab.doors import Door, doors
 from loadtests.lab.payloads import Payloads, payloads
 from loadtests.lab.plan import Call, GiveUp, Load, Plan
 from loadtests.lab.runner import Progress, leading, locally
@@ -16,7 +16,7 @@ from loadtests.lab.server import Watch, introduced
 from loadtests.lab.soundness import reasons
 from loadtests.peers.machine import machine
 from loadtests.results import Phase, Run, Server, Terms
-from service.tasks import tasks
+from service.tasks import Task, tasks
 
 
 class NothingToMeasure(Exception):
@@ -71,19 +71,10 @@ def prepare(target: Target) -> Prepared:
     }
     server = introduced(target.url, addresses)
     source = payloads(target.payloads, chosen)
-    calls = []
-    for task in chosen:
-        for name in target.doors:
-            for number, request in source.requests.get(task.name, ()):
-                encoded = known[name].encode(task, request)
-                if encoded is None:
-                    server.absent[f"{task.name} {name}"] = "the door has no form for this task"
-                    break
-                call = Call(
-                    task=task.name, door=name, payload=number, target=encoded.target,
-                    body=encoded.body, headers=encoded.headers,
-                )  # fmt: skip
-                calls.append(call)
+    calls = [call for name in target.doors for call in encoded(known[name], chosen, source)]
+    for name in target.doors:
+        if not any(call.door == name for call in calls):
+            server.absent[name] = "this door has no form for any of the tasks"
     answered, absent = goldens.asked_alone(calls, addresses)
     server.absent.update(absent)
     if not answered:
@@ -107,6 +98,18 @@ def prepare(target: Target) -> Prepared:
         f"{call.name}: {expected[call.task]!r} is not in {call.golden}"[:300] for call in wrong
     )
     return Prepared(target, server, answered, weights, source, tuple(differing))
+
+
+def encoded(door: Door, chosen: Sequence[Task], source: Payloads) -> Iterator[Call]:
+    """Every payload as the door takes it; a task that it has no form for has no calls there."""
+    for task in chosen:
+        for number, request in source.requests.get(task.name, ()):
+            made = door.encode(task, request)
+            if made is not None:
+                yield Call(
+                    task=task.name, door=door.name, payload=number, target=made.target,
+                    body=made.body, headers=made.headers,
+                )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from service.pb import attendant_pb2
 
+NONSENSE = '{"translations": [{"text": "nonsense"}]}'
+
 
 class Script(BaseModel):
     """How the server behaves."""
@@ -29,10 +31,16 @@ class Script(BaseModel):
     freeze_every_s: float = 0.0
     """The first freeze begins after so long; 0 for none."""
     freeze_s: float = 0.0
+    freezes_from: int = 0
+    """The call with which their clock starts."""
+    serial_s: float = 0.0
+    """What each call takes of the one processor that all share; 0 where none waits for another."""
     status: int = 200
     body: str = '{"translations": [{"text": "Bücher", "score": 0, "tokens": 1}]}'
     fails_after: int = -1
-    """From this request on all are answered with 500; -1 for none."""
+    """From this call on all are answered with 500 over HTTP; -1 for none."""
+    wrong_after: int = -1
+    """From this call on all are answered with nonsense over HTTP; -1 for none."""
 
 
 class Clock:
@@ -41,16 +49,18 @@ class Clock:
     def __init__(self, script: Script) -> None:
         self._script, self._random = script, Random(0)
         self._loop = asyncio.get_running_loop()
-        self._began_s: float | None = None
+        self._began_s = self._free_s = 0.0
         self.calls = 0
 
     def wait_s(self) -> float:
-        """Seconds until the answer is due; freezes count from the first call."""
+        """Seconds until the answer is due."""
         script, now_s = self._script, self._loop.time()
-        self._began_s = now_s if self._began_s is None else self._began_s
+        if self.calls <= script.freezes_from:
+            self._began_s = now_s
         self.calls += 1
         spread_s = self._random.expovariate(1 / script.spread_s) if script.spread_s else 0.0
-        done_s = now_s - self._began_s + script.delay_s + spread_s
+        self._free_s = max(self._free_s, now_s) + script.serial_s
+        done_s = self._free_s - self._began_s + script.delay_s + spread_s
         return self._began_s + thawed_s(done_s, script) - now_s
 
 
@@ -79,9 +89,13 @@ class Http(asyncio.Protocol):
         if not found or len(body) < int(length or 0):
             return
         self._buffer = b""
+        if head.startswith(b"GET"):
+            self._transport.write(response(404, ""))
+            return
         wait_s = self._clock.wait_s()
-        broken = 0 <= self._script.fails_after < self._clock.calls
-        answer = response(500 if broken else self._script.status, self._script.body)
+        script, calls = self._script, self._clock.calls
+        status = 500 if 0 <= script.fails_after < calls else script.status
+        answer = response(status, NONSENSE if 0 <= script.wrong_after < calls else script.body)
         if wait_s <= 0:
             self._transport.write(answer)
         else:
