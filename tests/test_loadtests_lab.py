@@ -11,17 +11,20 @@ from typing import Any
 import pytest
 
 from loadtests.bisection import rates
-from loadtests.lab import goldens, scenarios
+from loadtests.lab import goldens, scenarios, search
 from loadtests.lab.doors import doors, oip_grpc, oip_rest
 from loadtests.lab.generator import stages_of
-from loadtests.lab.payloads import NoPayload, TraceLine, line_of, payloads
+from loadtests.lab.payloads import NoPayload, Payloads, TraceLine, line_of, payloads
 from loadtests.lab.plan import Call, Load, Plan
+from loadtests.lab.run import Prepared, Target, Way
 from loadtests.lab.samples import Counts, Sample
 from loadtests.lab.scenarios import Asked, scenario
-from loadtests.lab.search import claimable
+from loadtests.lab.search import Sought, claimable, one, undecided
 from loadtests.lab.server import batch_rows
+from loadtests.lab.soundness import reasons
 from loadtests.lab.transports import fault_of
-from loadtests.results import Fault
+from loadtests.peers.record import Machine
+from loadtests.results import Fault, Phase, Run, Server, Terms
 from service.tasks import task, tasks
 
 ASKED = Asked(duration_s=60, rate_per_s=10, users=4, samples=8, moments_s=(0.0, 1.5, 2.0))
@@ -218,11 +221,11 @@ def test_stage_times_are_read_only_where_an_answer_has_them() -> None:
 
 
 def found(start_per_s: float, highest_per_s: float) -> list[float]:
-    search = rates(start_per_s, 1.05)
-    tried = [next(search)]
+    bisection = rates(start_per_s, 1.05)
+    tried = [next(bisection)]
     while True:
         try:
-            tried.append(search.send(tried[-1] <= highest_per_s))
+            tried.append(bisection.send(tried[-1] <= highest_per_s))
         except StopIteration:
             return tried
 
@@ -244,6 +247,76 @@ def test_a_slow_task_is_held_to_a_percentile_that_there_is_time_to_show() -> Non
     assert claimable(100, share_s=60) == 0.99
     assert claimable(3, share_s=180) == 0.95
     assert claimable(0.5, share_s=60) == 0.9
+
+
+class OneAtATime:
+    """Stands for `measure`: a server that does 50 requests a second, and no two at once."""
+
+    serial_s = 0.02
+    lag_ms = 0.0
+
+    def __init__(self) -> None:
+        self.ways: list[Way] = []
+
+    def __call__(self, part: Prepared, way: Way) -> Run:
+        self.ways.append(way)
+        counts, free_s = Counts(), 0.0
+        closed = way.scenario == "closed"
+        steps = (self.serial_s * number for number in range(int(way.duration_s / self.serial_s)))
+        load = Load(name="", duration_s=way.duration_s, rate_per_s=way.rate_per_s)
+        for due_s in steps if closed else load.moments(Random(0)):
+            free_s = max(free_s, due_s) + self.serial_s
+            counts.add(Sample(0, "a", "REST", due_s, due_s + self.lag_ms / 1e3, free_s))
+        terms = Terms(
+            scenario=way.scenario, mix={}, payloads="", seed=0, duration_s=way.duration_s,
+            percentile=way.percentile or 0.99,
+        )  # fmt: skip
+        cells = list(counts.cells.values())
+        phase = Phase(name="", began_s=0, duration_s=way.duration_s, cells=cells)
+        run = Run(began="", terms=terms, machine=MACHINE, server=Server(addresses={}),
+                  phases=[phase], send_lag=counts.lag)  # fmt: skip
+        run.void = reasons(run, [], together=True)
+        return run
+
+
+MACHINE = Machine(cpu="", cores=1, memory_gib=1, flags=[], system="", python="")
+PART = Prepared(
+    Target("", ""), Server(addresses={}), [call("a", "REST")], {"a REST": 1}, Payloads("", {})
+)
+
+
+def test_a_search_finds_the_rate_that_a_server_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = OneAtATime()
+    monkeypatch.setattr(search, "measure", fake)
+    sought = Sought({"a": 400}, share_s=60)
+    said: list[str] = []
+    found = one("a REST", PART, sought, said.append)
+    assert found.best_per_s is not None
+    assert found.fails_per_s is not None
+    assert 30 < found.best_per_s < found.fails_per_s < 55
+    assert found.fails_per_s / found.best_per_s <= sought.precision
+    assert all(trial.run.valid for trial in found.trials if trial.held)
+    assert all(way.give_up for way in fake.ways[1:]), "a trial ends when its outcome is certain"
+
+
+def test_a_search_on_a_machine_too_busy_to_measure_ends_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = OneAtATime()
+    fake.lag_ms = 50.0
+    monkeypatch.setattr(search, "measure", fake)
+    found = one("a REST", PART, Sought({"a": 400}, share_s=60), lambda _: None)
+    assert found.best_per_s is None
+    assert len(found.trials) == 2, "tried once more, and then no further"
+    (reason,) = undecided(found)
+    assert "could not be judged" in reason
+    assert "send lag" in reason
+
+
+def test_a_search_starts_nothing_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "measure", OneAtATime())
+    found = one("a REST", PART, Sought({"a": 400}, share_s=0), lambda _: None)
+    assert len(found.trials) == 1
 
 
 def scrape(items: dict[str, float]) -> list[Any]:

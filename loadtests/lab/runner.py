@@ -19,7 +19,7 @@ from loadtests.lab.plan import Plan
 from loadtests.lab.samples import Counts
 
 Progress = Callable[[Counts, float], None]
-CONNECT_S = 60.0
+CONNECT_S = 120.0
 """How long generators may take to report to the master."""
 POLL_S = 0.2
 INTERRUPTED = "interrupted"

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
+from time import perf_counter
 
 from loadtests.bisection import rates
 from loadtests.lab.plan import GiveUp
@@ -41,7 +42,8 @@ class Sought:
     bounds_ms: Mapping[str, float]
     """Task → bound."""
     share_s: float
-    """Time for each search; the percentile is the highest whose trials fit in it."""
+    """Time for each search, which starts no trial after it; the highest percentile that fits in it
+    is claimed."""
     least_s: float = 8.0
     """Of a trial."""
     precision: float = 1.1
@@ -94,6 +96,7 @@ def one(name: str, part: Prepared, sought: Sought, told: Told) -> Searched:
     percentile = claimable(capacity_per_s, sought.share_s)
     told(f"{name}: a closed loop makes {capacity_per_s:.1f}/s; claiming p{100 * percentile:g}")
     trials: list[Trial] = []
+    ends_s = perf_counter() + sought.share_s
     search = rates(START * capacity_per_s, sought.precision)
     rate_per_s = next(search)
     with suppress(StopIteration):
@@ -103,7 +106,10 @@ def one(name: str, part: Prepared, sought: Sought, told: Told) -> Searched:
                 told(f"{name}: {said(trials[-1])}")
                 if decided(trials[-1]):
                     break
-            if INTERRUPTED in trials[-1].run.void:
+            if INTERRUPTED in trials[-1].run.void or not decided(trials[-1]):
+                break
+            if perf_counter() > ends_s:
+                told(f"{name}: the time for this search is over")
                 break
             rate_per_s = search.send(trials[-1].held)
     held = [each.rate_per_s for each in trials if each.held]
@@ -159,7 +165,7 @@ def undecided(found: Searched) -> list[str]:
     return [
         f"{found.name}: {trial.rate_per_s:.1f}/s could not be judged: {'; '.join(trial.run.void)}"
         for trial in found.trials
-        if not decided(trial) and trial.rate_per_s == found.fails_per_s
+        if not decided(trial) and trial is found.trials[-1]
     ]
 
 
