@@ -1,1 +1,1 @@
-"""every task × every door → measured under load, held against stated budgets."""
+"""every task × every door → measured under load, and held against stated bounds."""
