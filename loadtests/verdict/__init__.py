@@ -1,0 +1,1 @@
+"""results, budgets, an older result or another deployment → better, worse, or no difference."""
