@@ -264,16 +264,45 @@ class Search(Part):
     void: list[str] = []
 
 
+class Block(Part):
+    """A short run of one side of a comparison."""
+
+    pair: int
+    side: Literal["a", "b"]
+    duration_s: float
+    cells: list[Cell]
+
+
+class Comparison(Part):
+    """Two deployments under the same load in turns, in pairs of blocks whose order is random."""
+
+    kind: Literal["comparison"] = "comparison"
+    began: str
+    terms: Terms
+    """Of one block."""
+    machine: Machine
+    a: Server
+    b: Server
+    pairs: int
+    """Wanted."""
+    blocks: list[Block] = []
+    """In the order in which they were measured."""
+    void: list[str] = []
+
+
+Result = Run | Search | Comparison
+
+
 class _File(BaseModel):
-    content: Run | Search = Field(discriminator="kind")
+    content: Result = Field(discriminator="kind")
 
 
-def write(result: Run | Search, path: Path) -> None:
+def write(result: Result, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def read(path: Path) -> Run | Search:
-    """Raises pydantic's ValidationError for a file that is neither."""
+def read(path: Path) -> Result:
+    """Raises pydantic's ValidationError for a file that is none of them."""
     text = path.read_text(encoding="utf-8")
     return _File.model_validate_json(f'{{"content": {text}}}').content
