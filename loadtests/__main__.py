@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
-from loadtests.budgets import DEFAULT_P99_MS, P99_MS
+from loadtests.conclusion import conclude
 from loadtests.lab import goldens as golden_answers
 from loadtests.lab import runner, scenarios, trace
 from loadtests.lab.payloads import NoPayload
@@ -17,10 +18,18 @@ from loadtests.lab.run import NothingToMeasure, Prepared, Target, Way, measure, 
 from loadtests.lab.search import Sought, names, searched
 from loadtests.lab.server import Unreachable
 from loadtests.lab.show import progress, show, show_search
-from loadtests.results import write
+from loadtests.peers.machine import machine
+from loadtests.results import Comparison, Result, read, write
 from loadtests.serving.attendant import STORE, attendant, prepared
+from loadtests.verdict import baseline as baselines
+from loadtests.verdict import budgets
+from loadtests.verdict.ab import compared, fewest
+from loadtests.verdict.baseline import Baseline, BaselineError
+from loadtests.verdict.budgets import BudgetError, Budgets
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+BOUND_MS = 1_000.0
+"""Of a search, for a task whose p99 has no budget."""
 REFUSED = 2
 """Exit code where nothing could be measured; 1 where what was measured is invalid."""
 
@@ -43,6 +52,37 @@ Goldens = Annotated[
 Seed = Annotated[int, typer.Option(help="The same seed sends the same requests.")]
 Generators = Annotated[int, typer.Option(min=1, help="Processes that generate the load.")]
 Out = Annotated[Path | None, typer.Option(help="Write what was measured here, as JSON.")]
+Report = Annotated[
+    Path | None, typer.Option(help="Judge by the budgets, and make the report in this folder.")
+]
+BudgetFile = Annotated[Path, typer.Option("--budgets", help="What has to be kept, as TOML.")]
+Older = Annotated[
+    Path | None, typer.Option("--baseline", help="Older results, as `baseline` saves them.")
+]
+
+
+def budgets_of(path: Path) -> Budgets:
+    """Read before anything is measured, so that a typo costs no time."""
+    try:
+        return budgets.read(path)
+    except BudgetError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def older_of(path: Path | None) -> Baseline | None:
+    """The baseline asked for, or this machine's own where there is one."""
+    own = baselines.FOLDER / baselines.name_of(machine())
+    try:
+        return baselines.read(path or own) if path or own.exists() else None
+    except BaselineError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def results_of(files: Sequence[Path]) -> list[Result]:
+    try:
+        return [read(file) for file in files]
+    except (OSError, ValidationError) as error:
+        raise typer.BadParameter(f"not what a run or search has written: {error}") from error
 
 
 def weights(pairs: Sequence[str], default: float) -> dict[str, float]:
@@ -107,8 +147,12 @@ def run(
         str, typer.Option(help="HOST:PORT at which generators of other machines are waited for.")
     ] = "",
     out: Out = None,
+    report: Report = None,
+    budget_file: BudgetFile = budgets.FILE,
+    baseline: Older = None,
 ) -> None:
     """Put one scenario's load on a server; exits with 1 where the figures are invalid."""
+    wanted, older = budgets_of(budget_file), older_of(baseline)
     if scenario not in scenarios.names():
         raise typer.BadParameter(f"{scenario!r} is none of {', '.join(scenarios.names())}")
     console = Console(width=None if Console().is_terminal else 140)
@@ -118,6 +162,9 @@ def run(
     show(measured, console)
     if out:
         write(measured, out)
+    if report:
+        code = conclude([measured], report, budgets=wanted, older=older, console=console)
+        raise typer.Exit(code)
     raise typer.Exit(int(not measured.valid))
 
 
@@ -137,11 +184,15 @@ def search(
     seed: Seed = 0,
     generators: Generators = 1,
     out: Out = None,
+    report: Report = None,
+    budget_file: BudgetFile = budgets.FILE,
+    baseline: Older = None,
 ) -> None:
     """Find the highest rate that keeps the bound, for each task and for the mix."""
+    wanted, older = budgets_of(budget_file), older_of(baseline)
     console = Console(width=None if Console().is_terminal else 140)
     with ready(against, grpc, **about(door, task, payloads, goldens, seed)) as server:
-        bounds = {call.task: P99_MS.get(call.task, DEFAULT_P99_MS) for call in server.calls}
+        bounds = {call.task: wanted.of(call.task).p99_ms or BOUND_MS for call in server.calls}
         bounds |= weights(bound or [], 1.0)
         share_s = 60 * minutes / len(names(server))
         sought = Sought(bounds, share_s, precision=precision, generators=generators)
@@ -150,7 +201,70 @@ def search(
     show_search(found, console)
     if out:
         write(found, out)
+    if report:
+        raise typer.Exit(conclude([found], report, budgets=wanted, older=older, console=console))
     raise typer.Exit(int(bool(found.void) or not all(each.best_per_s for each in found.found)))
+
+
+@app.command()
+def ab(
+    a: Annotated[str, typer.Argument(help="HTTP address of the deployment to compare with.")],
+    b: Annotated[str, typer.Argument(help="HTTP address of the one that may be better.")],
+    out: Annotated[Path, typer.Option(help="Write the blocks here, as JSON.")] = Path(
+        "build/ab.json"
+    ),
+    report: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/ab"),
+    grpc_a: GrpcAt = None,
+    grpc_b: Annotated[str | None, typer.Option(help="gRPC address of the second.")] = None,
+    scenario: Annotated[str, typer.Option(help=", ".join(scenarios.names()))] = "server",
+    rate: Annotated[float, typer.Option(min=0.01, help="Requests per second, all together.")] = 10,
+    users: Annotated[int, typer.Option(min=1, help="Callers that wait for answers.")] = 8,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of blocks, one of each.")] = 12,
+    block: Annotated[float, typer.Option(min=1, help="Seconds of a block.")] = 10,
+    door: Doors = None,
+    task: Mix = None,
+    payloads: Source = "examples",
+    seed: Seed = 0,
+) -> None:
+    """Load two deployments in turns, and tell a real difference from noise; 1 where B is worse."""
+    console = Console(width=None if Console().is_terminal else 140)
+    chosen = about(door, task, payloads, None, seed)
+    with ready(a, grpc_a, **chosen) as first, ready(b, grpc_b, **chosen) as second:
+        if pairs < (needed := fewest(first, second)):
+            raise typer.BadParameter(f"{pairs} pairs cannot tell so many figures; {needed} can")
+        way = Way(scenario, block, rate, users)
+        told: Callable[[str], None] = lambda line: console.print(line, highlight=False)  # noqa: E731
+        measured = compared(first, second, way, pairs=pairs, told=told)
+    write(measured, out)
+    none = Budgets()
+    raise typer.Exit(conclude([measured], report, budgets=none, older=None, console=console))
+
+
+@app.command()
+def report(
+    files: Annotated[list[Path], typer.Argument(help="What runs and searches wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/report"),
+    budget_file: BudgetFile = budgets.FILE,
+    baseline: Older = None,
+) -> None:
+    """Judge results and make one page of them, with pictures, Markdown and JSON."""
+    wanted, older = budgets_of(budget_file), older_of(baseline)
+    console = Console(width=None if Console().is_terminal else 140)
+    results = results_of(files)
+    raise typer.Exit(conclude(results, out, budgets=wanted, older=older, console=console))
+
+
+@app.command()
+def baseline(
+    files: Annotated[list[Path], typer.Argument(help="What runs and searches wrote.")],
+    folder: Annotated[Path, typer.Option(help="Where baselines are.")] = baselines.FOLDER,
+) -> None:
+    """Keep results as the baseline of this machine, against which later ones are held."""
+    results = [each for each in results_of(files) if not isinstance(each, Comparison)]
+    try:
+        print(baselines.save(results, folder))
+    except BaselineError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @app.command()

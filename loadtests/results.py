@@ -271,6 +271,8 @@ class Block(Part):
     side: Literal["a", "b"]
     duration_s: float
     cells: list[Cell]
+    late: str = ""
+    """How late the generator itself was, where that was too much: the pair is left out."""
 
 
 class Comparison(Part):

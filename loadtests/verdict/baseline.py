@@ -12,7 +12,7 @@ from scipy.stats import binom, fisher_exact
 from loadtests.histogram import Histogram
 from loadtests.peers.record import Machine
 from loadtests.results import Cell, Run, Search, Server
-from loadtests.serving.validity import DOUBT
+from loadtests.validity import DOUBT
 from loadtests.verdict.judge import PERCENTILES, TIMED, UNJUDGED, Met, Row
 
 FOLDER = Path("loadtests/baselines")

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from loadtests.histogram import Histogram
 from loadtests.results import Cell, Run, Search, Searched
-from loadtests.serving.validity import DOUBT, requests_needed
+from loadtests.validity import DOUBT, requests_needed
 from loadtests.verdict.budgets import Budgets, Mix
 
 Met = Literal["yes", "no", "unproven", "skipped"]

@@ -1,0 +1,1 @@
+"""results of a folder → one HTML page that needs nothing else, its pictures, Markdown and JSON."""
