@@ -14,7 +14,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo
+.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -67,10 +67,13 @@ tune: $(DEVELOP)/.installed  ## find the fastest way to run each model here (NAM
 
 load: $(DEVELOP)/.installed  ## two minutes of every task on both doors (ARGS for options)
 	$(DEVELOP)/bin/python -m loadtests run --rate 5 --duration 120 --percentile 0.9 \
-	  --out build/load.json $(ARGS)
+	  --out build/load.json --report build/load $(ARGS)
 
 slo: $(DEVELOP)/.installed  ## the highest rate at which each task, and the mix, keeps its bound
-	$(DEVELOP)/bin/python -m loadtests search --door REST --out build/slo.json $(ARGS)
+	$(DEVELOP)/bin/python -m loadtests search --door REST --out build/slo.json --report build/slo $(ARGS)
+
+load-report: $(DEVELOP)/.installed  ## docs/load from what make load and make slo wrote last
+	$(DEVELOP)/bin/python -m loadtests report build/slo.json build/load.json --out docs/load $(ARGS)
 
 $(PEERS)/%/.installed: requirements/%.txt
 	@echo "installing the engines of $<, which takes minutes"

@@ -14,7 +14,7 @@ from loadtests.page.pictures import (
     stages,
     throughput,
 )
-from loadtests.page.style import Picture
+from loadtests.page.style import Picture, number
 from loadtests.results import Comparison, Result, Run, Search, Searched, Terms
 from loadtests.verdict.comparison import differences
 from loadtests.verdict.differences import Difference
@@ -46,11 +46,6 @@ class Section:
     """The same for programs."""
     rows: Sequence[Row] = ()
     """What it says by itself, without a budget: where one of two deployments is worse."""
-
-
-def number(value: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _terms(terms: Terms) -> str:
@@ -149,9 +144,8 @@ def of_search(search: Search, number_of: int) -> Section:
     void = bool(search.void)
     pictures = []
     for found in search.found:
-        stem = found.name.replace(" ", "-")
         picture = latency_load.draw(
-            f"{number_of:02}-search-{stem}",
+            f"{number_of:02}-search-{found.name}",
             latency_load.of_search(found),
             bound_ms=search.bounds_ms.get(found.name.split(" ")[0]),
             void=void,

@@ -23,6 +23,8 @@ COLOURS = ("#3b82c4", "#e07b39", "#2a9d78", "#a46bc4", "#c9a227", "#d1567a", "#5
 LINES = ("-", "--", ":", "-.")
 WIDTH_INCHES, HEIGHT_INCHES = 5.0, 3.4
 """As wide as a phone, where a point is about a pixel; a larger screen shows it larger."""
+ROOM = 300.0
+"""An axis with a larger ratio of its ends has labels at powers of ten alone."""
 FONTS = ["DejaVu Sans"]
 SETTINGS: Any = {
     "font.family": FONTS,
@@ -70,9 +72,16 @@ def panels(
             plt.close(figure)
 
 
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def logarithmic(axis: Axis) -> None:
-    """Labels at 1, 2 and 5 of each power of ten, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    """Plain numbers at each power of ten, and at 2 and 5 times it where there is room."""
+    low, high = axis.get_view_interval()
+    roomy = high / low < ROOM
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if roomy else (1.0,), numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -89,7 +98,9 @@ class Picture:
 
     def __init__(self, name: str, title: str, about: str, figure: Figure, *, void: bool) -> None:
         """name: of its file; about: how to read it; void: written across it."""
-        self.name, self.title, self.about = name, title, about
+        # The names of tasks come from a file, and a name may not lead out of the folder.
+        self.name = re.sub(r"[^\w-]+", "-", name)
+        self.title, self.about = title, about
         if void:
             figure.text(
                 0.5, 0.55, "VOID", color=BAD, alpha=0.25, fontsize=64, weight="bold",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtests.histogram import Histogram
-from loadtests.page.style import BAD, COLOURS, INK, Picture, legend, logarithmic, panels
+from loadtests.page.style import BAD, COLOURS, INK, Picture, legend, logarithmic, number, panels
 from loadtests.results import Cell, Phase, Run, Searched
 
 TITLE = "Latency against offered load"
@@ -82,7 +82,7 @@ def draw(
         best = knee(order)
         axes.axvline(best.rate_per_s, color=INK, lw=1, ls=":")
         axes.annotate(
-            f"knee {best.rate_per_s:,.3g}/s", (best.rate_per_s, 1), (3, -3), color=INK,
+            f"knee {number(best.rate_per_s)}/s", (best.rate_per_s, 1), (3, -3), color=INK,
             xycoords=("data", "axes fraction"), textcoords="offset points", va="top", rotation=90,
         )  # fmt: skip
         if bound_ms:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from loadtests.page.style import COLOURS, RULE, Picture, legend, panels
+from loadtests.page.style import COLOURS, RULE, Picture, legend, number, panels
 from loadtests.results import Cell, Run
 
 TITLE = "Where the time goes"
@@ -39,15 +39,15 @@ def draw(name: str, run: Run, *, void: bool) -> Picture | None:
     names = [*dict.fromkeys(names), WAY, LATE]
     with panels(height=1.7 + 0.42 * len(cells) + 0.2 * len(names) / 3) as (figure, [axes]):
         ends = [0.0] * len(cells)
-        for number, stage in enumerate(names):
+        for place, stage in enumerate(names):
             widths = [part.get(stage, 0.0) for part in parts]
-            colour = {WAY: "#8d99a6", LATE: RULE}.get(stage, COLOURS[number % len(COLOURS)])
+            colour = {WAY: "#8d99a6", LATE: RULE}.get(stage, COLOURS[place % len(COLOURS)])
             axes.barh(range(len(cells)), widths, left=ends, color=colour, label=stage, height=0.6)
             ends = [end + width for end, width in zip(ends, widths, strict=True)]
         axes.set_yticks(range(len(cells)), [f"{cell.task}\n{cell.door}" for cell in cells])
         axes.tick_params(axis="y", length=0, labelsize=8)
         for row, end in enumerate(ends):
-            axes.text(end, row, f" {end:,.3g}", va="center", fontsize=8.5)
+            axes.text(end, row, f" {number(end)}", va="center", fontsize=8.5)
         axes.margins(x=0.12)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
