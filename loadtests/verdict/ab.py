@@ -20,8 +20,8 @@ CLAIM = 0.5
 """A block claims little: what is claimed is claimed of all of them together."""
 WARM_S = 2.0
 """Load on each side before the first block, which is not counted."""
-FIGURES = 4
-"""At most, of each task and door: three percentiles, and answered or answered per second."""
+FIGURES = 5
+"""At most, of each task and door: three percentiles, the share answered, answered per second."""
 
 
 def compared(
