@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.serving.bench import search
 from loadtests.serving.bench.search import Terms, Trial, best, highest, trial
 from loadtests.serving.calls import PROBLEM, Kind, Reply, of_grpc, of_http

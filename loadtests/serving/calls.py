@@ -12,7 +12,7 @@ import aiohttp
 import grpc
 from google.protobuf.json_format import MessageToDict
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import Scenario
 
 PROBLEM = "application/problem+json"

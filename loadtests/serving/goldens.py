@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isclose
 from typing import Any
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.calls import Caller, Kind, Reply
 

@@ -19,7 +19,7 @@ import typer
 from google.protobuf.message import Message
 from rich.console import Console
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.attendant import STORE, Attendant, attendant, prepared
 from loadtests.serving.calls import Caller, Kind

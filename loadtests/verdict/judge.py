@@ -12,7 +12,7 @@ from loadtests.validity import DOUBT, requests_needed
 from loadtests.verdict.budgets import Budgets, Mix
 
 Met = Literal["yes", "no", "unproven", "skipped"]
-TIMED = ("single-stream", "multi-stream", "server", "closed", "soak")
+TIMED = ("single-stream", "multi-stream", "server", "closed", "soak", "replay")
 """Scenarios whose latency is a claim; the others drive the server where it cannot keep any."""
 UNJUDGED = ("step", "spike")
 """They look for the edge and go over it, so that errors are what they are for."""

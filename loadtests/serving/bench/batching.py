@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.bench.search import Ask, Terms, Trial, best, highest, trial
 from loadtests.serving.bench.servers import Missing, Places, Started, ctranslate2, ours

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import Scenario, scenario
 from loadtests.serving.attendant import attendant
 from loadtests.serving.bench.servers import Places

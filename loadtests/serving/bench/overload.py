@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.bench.batching import asking
 from loadtests.serving.bench.search import Terms, best, highest, trial

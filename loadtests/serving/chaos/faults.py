@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import scenario
 from loadtests.serving.calls import Kind
 from loadtests.serving.chaos.watch import TYPED, Watch

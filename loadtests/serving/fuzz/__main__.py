@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import WrongAnswer, scenarios
 from loadtests.serving.attendant import STORE, Attendant, attendant, prepared
 from loadtests.serving.calls import Caller, Kind

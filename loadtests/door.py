@@ -1,0 +1,10 @@
+"""the ways into the service, by name."""
+
+from enum import StrEnum
+
+
+class Door(StrEnum):
+    """The ways into the service."""
+
+    REST = "REST"
+    GRPC = "gRPC"
