@@ -70,7 +70,7 @@ load: $(DEVELOP)/.installed  ## two minutes of every task on both doors (ARGS fo
 	  --out build/load.json --report build/load $(ARGS)
 
 slo: $(DEVELOP)/.installed  ## the highest rate at which each task, and the mix, keeps its bound
-	$(DEVELOP)/bin/python -m loadtests search --door REST --out build/slo.json --report build/slo $(ARGS)
+	$(DEVELOP)/bin/python -m loadtests search --door REST --minutes 14 --out build/slo.json --report build/slo $(ARGS)
 
 load-report: $(DEVELOP)/.installed  ## docs/load from what make load and make slo wrote last
 	$(DEVELOP)/bin/python -m loadtests report build/slo.json build/load.json --out docs/load $(ARGS)
