@@ -14,6 +14,7 @@ from service.engine import Engine
 from service.gate import Gate
 from service.http import TaskDoor, pages
 from service.lifecycle import Lifecycle
+from service.parting import Parting
 from service.rpc import RpcServer
 from service.settings import Settings
 from service.tasks import tasks
@@ -30,7 +31,7 @@ class DoorBeforeMiddleware(Service[object]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         others = surfaces(ENGINE, HTTP, super().to_asgi(is_main))
-        return TaskDoor(ENGINE, HTTP, others)
+        return Parting(TaskDoor(ENGINE, HTTP, others), lambda: ENGINE.draining)
 
 
 @bentoml.service(

@@ -55,8 +55,6 @@ class TaskDoor:
         if events and (events.begun or response.status_code == 200):
             await events.end(response)
             return
-        if self._gate.closed:
-            response.headers["connection"] = "close"
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, task: Task, events: EventStream | None) -> Response:

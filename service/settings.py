@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.logs import Format, Level
 
 MIB = 1 << 20
-OVERTIME_S = 3.0
+OVERTIME_S = 5.0
 """What still hangs after the drain gets so long, then its process is ended."""
 
 

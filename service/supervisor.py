@@ -76,8 +76,9 @@ class Supervisor:
             for worker in [one for one in self._workers if one.process.poll() is not None]:
                 orderly = self._bury(worker) and orderly
             if self._stopping_s is not None:
+                # So that connections end up with a worker, or are refused once none listens.
+                self._listening.close()
                 if not self._workers:
-                    self._listening.close()
                     return 0 if orderly else 1
                 if time.monotonic() > self._stopping_s:
                     orderly = False

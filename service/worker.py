@@ -1,6 +1,7 @@
 """a listening socket, a pipe → one worker with both doors, whose heart beats into the pipe.
 
-The supervisor starts it. It differs from the worker of `bentoml serve` in that beat only.
+The supervisor starts it. It differs from the worker of `bentoml serve` in that beat, and in how its
+connections end.
 """
 
 import asyncio
@@ -14,12 +15,13 @@ import typer
 import uvicorn
 
 from service.app import Attendant
+from service.parting import Server
 
 BEAT_S = 0.5
 KEEP_ALIVE_S = 65
 """Longer than proxies keep idle connections, which else would send into a closing one."""
 CUT_S = 1
-"""The drain is over by then (`service/lifecycle.py`); what is left is cut."""
+"""After the drain (`service/lifecycle.py`) and the parting, what is left is cut."""
 
 
 async def _beat(pipe: int, server: uvicorn.Server) -> None:
@@ -54,7 +56,7 @@ def main(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CUT_S,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     # uvicorn raises the signals that ended it once more; that end is an orderly one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

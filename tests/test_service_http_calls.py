@@ -166,12 +166,10 @@ def test_a_closed_door_answers_who_is_inside_and_sends_newcomers_elsewhere() -> 
         door.gate.closed = True
         refused = await door.post()
         assert refused.status_code == 503
-        assert refused.headers["connection"] == "close"
         assert refused.headers["retry-after"] == "1"
         assert not await door.gate.empty(0.01)
         assert await door.gate.empty(5)
-        answered = await inside
-        assert (answered.status_code, answered.headers["connection"]) == (200, "close")
+        assert (await inside).status_code == 200
         assert len(door.engine.asked) == 1
 
     with_door(scenario)
