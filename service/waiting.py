@@ -90,6 +90,8 @@ class Waiting:
         self.changed = threading.Condition()
         self._heap: list[tuple[float, int, Entry]] = []
         self._count = 0
+        self._under_way: list[Entry] = []
+        """Taken, and not yet answered."""
         self._pace = Pace()
         """Measured while items wait: what the model does when it has enough to do."""
         self._compute = Pace()
@@ -113,11 +115,7 @@ class Waiting:
         answer_s = self._pace.time_of(self.cost) + self._compute.time_of(max(costs, default=0))
         late_s = monotonic() + CAUTION * answer_s - deadline_s
         if late_s > 0:
-            telemetry.rejected(self.task, "deadline")
-            raise Overloaded(
-                f"{self.task} may answer {late_s:.2f} s after the deadline; try again later",
-                retry_after_s=late_s,
-            )
+            raise self._too_late(late_s)
 
     def add(
         self,
@@ -168,7 +166,8 @@ class Waiting:
         """The next items, as long as each fits with those before it.
 
         Where none does, waits while `wait` says so; it and `fits` are asked whenever `changed` is
-        notified. Items whose callers have gone are left out.
+        notified. Items whose callers have gone are left out, and those that would come too late are
+        turned away.
         """
         with self.changed:
             self._measure()
@@ -181,17 +180,42 @@ class Waiting:
     def _pop(self, fits: Callable[[Entry, list[Entry]], bool]) -> list[Entry]:
         now_s = monotonic()
         taken: list[Entry] = []
+        self._under_way = [entry for entry in self._under_way if not entry.future.done()]
+        idle = not self._under_way
         while self._heap:
             entry = self._heap[0][2]
             gone = entry.gone
-            if not gone and not fits(entry, taken):
+            # The first of an idle model is tried: else a slow moment would be remembered forever.
+            late_s = -1.0 if idle and not taken else self._late_s(entry, now_s)
+            if not gone and late_s <= 0 and not fits(entry, taken):
                 break
             heapq.heappop(self._heap)
-            if not gone:
-                self._grow(-entry.cost)
-                entry.began_s = now_s
+            if gone:
+                continue
+            self._grow(-entry.cost)
+            entry.began_s = now_s
+            if late_s > 0:
+                entry.future.get_loop().call_soon_threadsafe(self._turn_away, entry, late_s)
+            else:
                 taken.append(entry)
+        self._under_way += taken
         return taken
+
+    def _late_s(self, entry: Entry, now_s: float) -> float:
+        """How much too late an item would be answered that began now; below 0 if it is in time."""
+        return now_s + CAUTION * self._compute.time_of(entry.cost) - entry.deadline_s
+
+    def _turn_away(self, entry: Entry, late_s: float) -> None:
+        """It waited longer than was expected: nothing was computed, so it may be asked again."""
+        if not entry.future.done():
+            entry.future.set_exception(self._too_late(late_s))
+
+    def _too_late(self, late_s: float) -> Overloaded:
+        telemetry.rejected(self.task, "deadline")
+        return Overloaded(
+            f"{self.task} may answer {late_s:.2f} s after the deadline; try again later",
+            retry_after_s=late_s,
+        )
 
     def _measure(self) -> None:
         """Add to the pace what was taken last, if others had to wait since."""

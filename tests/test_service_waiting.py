@@ -143,6 +143,37 @@ def test_what_would_come_too_late_is_refused_at_once(clock: list[float]) -> None
     with_queue(scenario)
 
 
+def test_who_has_waited_too_long_to_be_in_time_is_turned_away_and_never_begins(
+    clock: list[float],
+) -> None:
+    async def scenario(queue: Waiting) -> None:
+        queue.computed(10, 1)
+        running = add(queue, "running", 10)
+        assert queue.take(everything, wait=never) == running
+        (late,) = add(queue, "late", 10, deadline_s=clock[0] + 3)
+        (left,) = add(queue, "left", 10, deadline_s=clock[0] + 3)
+        (good,) = add(queue, "good", 10, deadline_s=clock[0] + 4)
+        clock[0] += 1.5
+        before, cost = refused("deadline"), queue.cost
+        assert queue.take(everything, wait=never) == [good]
+        left.future.cancel()
+        queue.leave(left)
+        with pytest.raises(Overloaded, match=r"0\.50 s after the deadline"):
+            await late.future
+        assert (refused("deadline"), queue.cost) == (before + 1, cost - 30)
+
+    with_queue(scenario)
+
+
+def test_what_an_idle_model_would_answer_too_late_is_tried(clock: list[float]) -> None:
+    async def scenario(queue: Waiting) -> None:
+        queue.computed(10, 1)
+        entries = add(queue, "slow", 10, 10, deadline_s=clock[0] + 1)
+        assert queue.take(everything, wait=never) == entries[:1]
+
+    with_queue(scenario)
+
+
 def test_as_long_as_nothing_is_known_of_the_pace_nobody_is_too_late() -> None:
     async def scenario(queue: Waiting) -> None:
         add(queue, "a", 90)
