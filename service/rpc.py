@@ -230,11 +230,13 @@ class RpcServer:
         """Refuse new calls and return when those in flight have ended, after `grace_s` at most.
 
         Calls are refused here and not by `grpc.aio.Server.stop`, which ends those that reach it
-        with CANCELLED, a code that clients do not try again.
+        with CANCELLED, a code that clients do not try again; also those that have come and wait
+        for the event loop (https://github.com/grpc/grpc/issues/41785).
         """
         self.begin_drain()
         self._gate.closed = True
         if self._server is not None:
             await asyncio.sleep(REFUSE_S)
             await self._gate.empty(grace_s)
+            await self._gate.quiet()
             await self._server.stop(FLUSH_S)

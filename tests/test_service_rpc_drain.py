@@ -1,10 +1,13 @@
 """A gRPC server that stops finishes what it has begun, and says so before it refuses."""
 
 import asyncio
+import time
 
 import grpc
 from fake_door import HELLO, NAME, Door, with_door
 from grpc_health.v1 import health_pb2
+
+from service.rpc import REFUSE_S
 
 Code = grpc.StatusCode
 
@@ -51,6 +54,21 @@ def test_no_answer_is_lost_when_the_stop_comes_under_load() -> None:
         await asyncio.gather(*clients)
         assert refusals == [Code.UNAVAILABLE] * 16
         assert answers == door.engine.answered == len(door.engine.asked) > 16
+
+    with_door(scenario)
+
+
+def test_calls_that_come_while_the_event_loop_stands_still_are_refused_in_words() -> None:
+    async def scenario(door: Door) -> None:
+        await door.call("Shout", HELLO)
+        stopping = asyncio.create_task(door.server.stop(grace_s=15))
+        await asyncio.sleep(REFUSE_S / 2)
+        calls = [asyncio.create_task(door.refusal("Shout", HELLO)) for _ in range(30)]
+        for _ in range(3):
+            await asyncio.sleep(0)  # they leave
+        time.sleep(2 * REFUSE_S)
+        assert {(await call)[0] for call in calls} == {Code.UNAVAILABLE}
+        await stopping
 
     with_door(scenario)
 
