@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ SCRIPT = """
 import sys
 from service.settings import Settings
 from service.supervisor import Supervisor
-sys.exit(Supervisor(Settings()).run(lambda: print("ready", flush=True)))
+sys.exit(Supervisor(Settings()).run(lambda: None))
 """
 ROOT = Path(__file__).parents[1]
 FIELDS: dict[str, Any] = {"source": "en", "target": "de", "max_new_tokens": 8}
@@ -72,6 +72,15 @@ class Service:
             self.outcomes[outcome] += 1
         self.outcomes[outcome] += 1
 
+    async def begun(self) -> None:
+        """Wait until it is ready."""
+        while True:
+            with suppress(httpx.TransportError):
+                if (await self.client.get("/readyz")).status_code == 200:
+                    return
+            assert self.process.returncode is None
+            await asyncio.sleep(0.05)
+
     async def readiness(self) -> tuple[int, bool]:
         stub = health_pb2_grpc.HealthStub(self.channel)
         health = await stub.Check(health_pb2.HealthCheckRequest())
@@ -81,8 +90,15 @@ class Service:
         )
 
 
+OWN = (sys.executable, "-c", SCRIPT)
+BENTOML = (
+    *(sys.executable, "-m", "bentoml", "serve", "service.app:Attendant"),
+    *("--host", "127.0.0.1", "--port", "PORT"),
+)
+
+
 @asynccontextmanager
-async def running() -> AsyncIterator[Service]:
+async def running(*command: str) -> AsyncIterator[Service]:
     http, rpc = free_port(), free_port()
     environment = {
         **os.environ,
@@ -92,13 +108,13 @@ async def running() -> AsyncIterator[Service]:
         "BENTOML_HOME": BentoMLContainer.bentoml_home.get(),
         "BENTOML_DO_NOT_TRACK": "True",
     }
+    told = [str(http) if part == "PORT" else part for part in command]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SCRIPT, cwd=ROOT, env=environment, stdout=subprocess.PIPE
+        *told, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
     service = Service(process, http, rpc)
     try:
+        await service.begun()
         yield service
     finally:
         if process.returncode is None:
@@ -108,13 +124,21 @@ async def running() -> AsyncIterator[Service]:
         await service.channel.close()
 
 
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
 def test_a_newer_model_and_then_a_stop_cost_no_request(
     tiny_translation: Path, tmp_path: Path
 ) -> None:
     versions = {store.install(tiny_translation)}
 
     async def scenario() -> None:
-        async with running() as service:
+        async with running(*OWN) as service:
             asks = [service.post, service.call] * 4
             clients = [asyncio.create_task(service.keep_asking(ask)) for ask in asks]
             versions.add(store.install(another_version(tiny_translation, tmp_path / "second")))
@@ -131,8 +155,24 @@ def test_a_newer_model_and_then_a_stop_cost_no_request(
             assert service.outcomes.pop("200") > 8
             assert service.outcomes == {"503": 4, "UNAVAILABLE": 4}
 
-    async def bounded() -> None:
-        async with asyncio.timeout(60):
-            await scenario()
+    run(scenario)
 
-    asyncio.run(bounded())
+
+def test_under_bentomls_own_command_a_stop_drains_too(tiny_translation: Path) -> None:
+    store.install(tiny_translation)
+
+    async def scenario() -> None:
+        async with running(*BENTOML) as service:
+            asks = [service.post, service.call] * 2
+            clients = [asyncio.create_task(service.keep_asking(ask)) for ask in asks]
+            await asyncio.sleep(0.5)
+            service.process.terminate()
+            await asyncio.sleep(0.4)
+            assert await service.readiness() == (503, False)
+            assert (await service.post(), await service.call()) == ("200", "200")
+            await asyncio.gather(*clients)
+            assert await service.process.wait() == 0
+            assert service.outcomes.pop("200") > 4
+            assert service.outcomes == {"503": 2, "UNAVAILABLE": 2}
+
+    run(scenario)
