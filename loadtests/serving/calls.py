@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -83,6 +84,15 @@ def of_grpc(code: Code, details: str) -> Reply:
     return Reply(kind, detail=f"{code.name} {details}")
 
 
+HTTP_FAULTS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
+
+def of_fault(error: Exception) -> Reply:
+    """Sort what `HTTP_FAULTS` has: an exception instead of a response."""
+    connected = not isinstance(error, aiohttp.ClientConnectorError)
+    return Reply(Kind.LOST if connected else Kind.UNREACHABLE, detail=repr(error))
+
+
 class Caller:
     """Connections to both doors, as many as there are requests under way."""
 
@@ -114,15 +124,18 @@ class Caller:
         await self.session.close()
         await self.channel.close()
 
-    async def rest(self, one: Scenario, headers: Mapping[str, str] | None = None) -> Reply:
+    def post(
+        self, one: Scenario, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         told = {"Content-Type": one.content_type, **(headers or {})}
+        return self.session.post(self.url + one.path, data=one.body, headers=told)
+
+    async def rest(self, one: Scenario, headers: Mapping[str, str] | None = None) -> Reply:
         try:
-            async with self.session.post(self.url + one.path, data=one.body, headers=told) as got:
+            async with self.post(one, headers) as got:
                 return of_http(got.status, got.content_type, await got.read())
-        except aiohttp.ClientConnectorError as error:
-            return Reply(Kind.UNREACHABLE, detail=repr(error))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return Reply(Kind.LOST, detail=repr(error))
+        except HTTP_FAULTS as error:
+            return of_fault(error)
 
     async def grpc(self, one: Scenario, timeout_s: float = TIMEOUT_S) -> Reply:
         method: Any = self.channel.unary_unary(

@@ -1,13 +1,14 @@
 """`python -m loadtests.serving.soak`: minutes of everything at once, after which nothing has grown.
 
 Callers of both doors ask requests of many shapes, each held against the answer it gets when it is
-alone; others leave before the answer, look for paths that are not there, break off uploads and
-send what is refused.
+alone; others read texts as they come, leave before the answer, look for paths that are not there,
+break off uploads and send what is refused.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -22,10 +23,11 @@ from rich.console import Console
 from loadtests.door import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.attendant import STORE, Attendant, attendant, prepared
-from loadtests.serving.calls import Caller, Kind
+from loadtests.serving.calls import Caller, Kind, Reply
 from loadtests.serving.goldens import Golden, recorded
 from loadtests.serving.growth import BOUNDS, Size, grown, size
 from loadtests.serving.shapes import shaped
+from loadtests.serving.streams import differing, events
 from loadtests.serving.verdict import Row, conclude, judged
 from service.tasks import Task, tasks
 
@@ -33,6 +35,7 @@ SAMPLES = 200
 """Times that the server's size is taken."""
 WARM_SHARE = 0.25
 LEAVING_S = 0.3
+LEAVING_SHARE = 0.25
 UPLOAD_BYTES = 1 << 20
 PATHS = ("/wp-login.php", "/.env", "/translation/", "/static_content/x", "/v1/{}", "/{}/../{}")
 REFUSED = b'{"text": "", "source": "xx"}'
@@ -49,6 +52,10 @@ class Soak:
     seen: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+
+    @property
+    def streamed(self) -> set[str]:
+        return {task.name for task in self.served if task.generation}
 
     def note(self, actor: str, kind: str) -> None:
         self.seen[f"{actor}: {kind}"] += 1
@@ -82,6 +89,27 @@ async def leave(soak: Soak, random: Random) -> None:
     soak.note("leaving", "too late" if asked.done() else "left")
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
+
+
+async def listen(soak: Soak, random: Random) -> None:
+    """A known request whose text is read as it comes, by some to the first part only."""
+    golden = random.choice([each for each in soak.goldens if each.scenario.task in soak.streamed])
+    leaves, partials = random.random() < LEAVING_SHARE, []
+    async with aclosing(events(soak.caller, golden.door, golden.scenario)) as stream:
+        async for event in stream:
+            if not isinstance(event, Reply):
+                partials.append(event)
+                if leaves:
+                    soak.note("stream", "left")
+                    return
+                continue
+            soak.note("stream", event.kind)
+            if event.kind is Kind.ANSWERED:
+                fault = golden.wrong(event) or differing(partials, event.answer)
+                soak.wrong += [fault] if fault else []
+            elif event.kind is not Kind.REFUSED:
+                what = f"{golden.scenario.task} {golden.door}"
+                soak.failed.append(f"stream of {what}: {event.kind} {event.detail}")
 
 
 async def scan(soak: Soak, random: Random) -> None:
@@ -123,9 +151,9 @@ async def be_refused(soak: Soak, random: Random) -> None:
         soak.failed.append(f"{task.name}: {reply.kind} {reply.detail}")
 
 
-ACTORS: tuple[Callable[[Soak, Random], Awaitable[None]], ...] = (
-    ask, ask, ask, ask_anew, leave, scan, break_off, be_refused,
-)  # fmt: skip
+Actor = Callable[[Soak, Random], Awaitable[None]]
+ACTORS: tuple[Actor, ...] = (ask, ask, ask, ask_anew, leave, scan, break_off, be_refused)
+STREAMED: tuple[Actor, ...] = (listen, listen)
 PAUSE_S: dict[object, float] = {scan: 0.05, break_off: 0.2, be_refused: 0.1}
 """Between two of the cheap ones, so that they leave room for work."""
 
@@ -136,7 +164,7 @@ async def soaked(soak: Soak, duration_s: float, seed: int) -> list[Size]:
     end_s = loop.time() + duration_s
     sizes: list[Size] = []
 
-    async def act(actor: Callable[[Soak, Random], Awaitable[None]], random: Random) -> None:
+    async def act(actor: Actor, random: Random) -> None:
         while loop.time() < end_s:
             try:
                 await actor(soak, random)
@@ -151,7 +179,8 @@ async def soaked(soak: Soak, duration_s: float, seed: int) -> list[Size]:
             sizes.append(size(soak.server, metrics, duration_s - left_s))
             await asyncio.sleep(duration_s / SAMPLES)
 
-    acting = (act(actor, Random(seed + number)) for number, actor in enumerate(ACTORS))
+    actors = ACTORS + (STREAMED if soak.streamed else ())
+    acting = (act(actor, Random(seed + number)) for number, actor in enumerate(actors))
     await asyncio.gather(*acting, sample())
     return sizes
 

@@ -1,6 +1,7 @@
 """the REST door ← what schemathesis makes of openapi.json, what Hypothesis makes of fields."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ NONSENSE: SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=8,
 )  # fmt: skip
+PROBLEM_EVENT = re.compile(rb"^event: problem\ndata: (.*)$", re.MULTILINE)
 MEDIA = (
     "application/json", "application/json; charset=utf-16", "text/plain", "", "audio/wav",
     "multipart/form-data", "multipart/form-data; boundary=x", "application/octet-stream",
@@ -147,7 +149,9 @@ def by_fields(url: str, tasks: list[Task], number: int, into: Findings, *, seed:
 
         def send(example: Any) -> None:
             name, (body, media), query = example
-            headers = {"Content-Type": media} if media else {}
+            # As many as there are queries want the text as it comes.
+            accept = "text/event-stream, */*" if query else "*/*"
+            headers = {"Accept": accept} | ({"Content-Type": media} if media else {})
             try:
                 response = session.post(
                     f"{url}/{name}{query}", data=body, headers=headers, timeout=TIMEOUT_S
@@ -156,8 +160,10 @@ def by_fields(url: str, tasks: list[Task], number: int, into: Findings, *, seed:
                 into.count(type(error).__name__)
                 into.miss(f"{error!r} for {name} {media} {body[:200]!r}", body)
                 return
-            kind = response.headers.get("content-type", "")
+            kind, status = response.headers.get("content-type", ""), response.status_code
+            if problem := PROBLEM_EVENT.search(response.content):
+                kind, status = PROBLEM, json.loads(problem[1])["status"]
             request = f"{name}{query} {media}\n".encode() + body
-            judge(response.status_code, kind, response.content, request, into)
+            judge(status, kind, response.content, request, into)
 
         each(made, number, send, seeded=seed)

@@ -1,5 +1,7 @@
 """the gRPC door ← random bytes, random and changed messages, no time at all, calls taken back."""
 
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -14,6 +16,7 @@ from loadtests.serving.calls import Code
 from loadtests.serving.fuzz.findings import Findings
 from loadtests.serving.fuzz.generate import each
 from loadtests.serving.fuzz.mutations import mutated
+from service.pb.proto import STREAM
 from service.tasks import Task
 
 TIMEOUT_S = 120.0
@@ -66,27 +69,36 @@ def messages(task: Task) -> SearchStrategy[bytes]:
 
 def by_messages(address: str, tasks: list[Task], number: int, into: Findings, *, seed: int) -> None:
     """Calls of every method, and of one that there is not."""
-    paths = {task.name: f"/{SERVICE.full_name}/{task.rpc}" for task in tasks}
+    paths = {
+        f"/{SERVICE.full_name}/{task.rpc}{more}": task
+        for task in tasks
+        for more in (("", STREAM) if task.generation else ("",))
+    }
     made = st.one_of(
-        *(st.tuples(st.just(paths[task.name]), messages(task), st.sampled_from(MANNERS))
-          for task in tasks),
+        *(st.tuples(st.just(path), messages(task), st.sampled_from(MANNERS))
+          for path, task in paths.items()),
     )  # fmt: skip
     with grpc.insecure_channel(address) as channel:
 
         def send(example: Any) -> None:
             path, raw, manner = example
-            call: Any = channel.unary_unary(path).future(
-                raw, timeout=LIMITS_S.get(manner, TIMEOUT_S)
-            )
+            limit_s = LIMITS_S.get(manner, TIMEOUT_S)
+            if path.endswith(STREAM):
+                call: Any = channel.unary_stream(path)(raw, timeout=limit_s)
+            else:
+                call = channel.unary_unary(path).future(raw, timeout=limit_s)
             if manner == "cancel":
                 call.cancel()
+            if path.endswith(STREAM):
+                with suppress(grpc.RpcError):
+                    deque(call, maxlen=0)
             code = Code.CANCELLED if call.cancelled() else call.code()
             into.count(code.name)
             if code not in ALLOWED[manner]:
                 why = "" if call.cancelled() else call.details()
                 into.miss(f"{code.name} {why} for {path} ({manner}) {raw[:200]!r}", raw)
 
-        for path in (*paths.values(), f"/{SERVICE.full_name}/Nothing"):
+        for path in (*paths, f"/{SERVICE.full_name}/Nothing"):
             send((path, b"\x0a" + b"\xff" * HUGE_BYTES, "wait"))
             send((path, b"", "wait"))
         each(made, number - into.sent, send, seeded=seed)
