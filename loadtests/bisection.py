@@ -5,24 +5,24 @@ from math import sqrt
 
 
 def rates(
-    start_per_s: float, precision: float, *, least_per_s: float = 0.1
+    start_per_s: float, precision: float, *, step: float = 2.0, least_per_s: float = 0.1
 ) -> Generator[float, bool, None]:
     """Yields rates; is sent whether each held.
 
-    Doubles or halves until one rate holds and one fails, then halves the gap. Rates are compared by
-    ratio, so the middle is the geometric one. Ends without a rate that held below `least_per_s`.
+    Goes up or down by `step` until one rate holds and one fails, then halves the gap. Rates are
+    compared by ratio, so the middle is the geometric one. Ends without a rate that held below `least_per_s`.
     """
     low = high = start_per_s
     if (yield start_per_s):
-        high *= 2
+        high *= step
         while (yield high):
-            low, high = high, high * 2
+            low, high = high, high * step
     else:
         held = False
         while not held:
             if low <= least_per_s:
                 return
-            low, high = low / 2, low
+            low, high = low / step, low
             held = yield low
     while high / low > precision:
         middle = sqrt(low * high)

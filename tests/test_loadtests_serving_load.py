@@ -12,6 +12,7 @@ from loadtests.serving.bench.search import Terms, Trial, best, highest, trial
 from loadtests.serving.calls import PROBLEM, Kind, Reply, of_grpc, of_http
 from loadtests.serving.goldens import Golden, same
 from loadtests.serving.open_load import Sample, lag_ms, offer, poisson
+from loadtests.serving.streams import differing
 from loadtests.validity import most_late, requests_needed
 
 ANSWERED = Reply(Kind.ANSWERED, {})
@@ -55,7 +56,7 @@ def test_load_ends_early_when_enough_is_known() -> None:
         return ANSWERED
 
     moments = [0.01 * number for number in range(100)]
-    samples = asyncio.run(offer(moments, quick, enough=lambda done: len(done) >= 5))
+    samples = asyncio.run(offer(moments, quick, enough=lambda done, _: len(done) >= 5))
     assert 5 <= len(samples) < 20
 
 
@@ -87,6 +88,30 @@ def test_a_rate_holds_below_what_a_server_can_do_and_fails_above(
     assert below.late == 0
     assert not above.held
     assert above.late > 0
+
+
+def test_a_trial_ends_once_too_many_wait_longer_than_the_bound() -> None:
+    async def never(index: int) -> Reply:
+        await asyncio.sleep(60)
+        return ANSWERED
+
+    seen = asyncio.run(trial(never, 50, Terms(0.1, 20.0, 0, percentile=0.9)))
+    assert not seen.held
+    assert seen.late > 0
+    assert seen.sent == 0
+
+
+def test_a_stream_has_to_tell_the_texts_of_its_answer() -> None:
+    answer = {"translations": [{"text": "Ja. Nein."}, {"text": "Gut."}]}
+    partials: list[dict[str, Any]] = [
+        {"index": 0, "text": "Ja."},
+        {"index": 0, "text": " Nein."},
+        {"index": 1, "text": "Schlecht"},
+        {"index": 1, "text": "Gut.", "replaces": True},
+    ]
+    assert not differing(partials, answer)
+    assert "Schlecht" in differing(partials[:3], answer)
+    assert not differing([{"text": "Guten Tag."}], {"text": "Guten Tag."})
 
 
 def test_errors_are_late() -> None:

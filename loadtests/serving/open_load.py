@@ -40,12 +40,12 @@ async def offer(
     moments: Sequence[float],
     send: Callable[[int], Awaitable[Reply]],
     *,
-    enough: Callable[[Sequence[Sample]], bool] = lambda _: False,
+    enough: Callable[[Sequence[Sample], Sequence[float]], bool] = lambda *_: False,
 ) -> list[Sample]:
     """Send request i at moment i, whether or not others are answered.
 
-    Where `enough` says so of those that are done, the rest is not sent and what is under way is
-    dropped.
+    Where `enough` says so of those that are done, and of the seconds for which the others have been
+    due, the rest is not sent and what is under way is dropped.
     """
     loop = asyncio.get_running_loop()
     began_s = loop.time()
@@ -56,17 +56,18 @@ async def offer(
         reply = await send(index)
         done.append(Sample(index, due_s, sent_s, loop.time() - began_s, reply))
 
-    under_way: set[asyncio.Task[None]] = set()
+    under_way: dict[asyncio.Task[None], float] = {}
     for index, due_s in enumerate(moments):
         if (early_s := due_s - (loop.time() - began_s)) > 0:
             await asyncio.sleep(early_s)
-        if enough(done):
+        now_s = loop.time() - began_s
+        if enough(done, [now_s - since_s for since_s in under_way.values()]):
             for task in under_way:
                 task.cancel()
             break
         task = loop.create_task(one(index, due_s))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
+        under_way[task] = due_s
+        task.add_done_callback(under_way.pop)
     await asyncio.gather(*under_way, return_exceptions=True)
     return done
 

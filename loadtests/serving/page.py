@@ -36,15 +36,16 @@ the same weights, requests and threads.
 - *speech*: seconds of audio that are transcribed in a second for 8 callers with recordings of 5 to
   30 s, by Attendant, faster-whisper int8 behind FastAPI and `vllm`'s own server.
 - *overload*: three times the highest rate for a minute, from clients that name their deadline.
-- *cancellation*: processor time of long requests that are left after 0.1 s, against that of the
-  same ones answered.
+- *cancellation*: processor time of long requests that are left after the first streamed token,
+  against that of the same ones answered.
 
 Peers run in `build/peers/peers-serving` and `build/peers/peers-vllm`; one that is not installed is
-skipped. A quick look that proves nothing: `ARGS="--percentile 0.9 --duration-s 10"`.""",
+skipped. It takes about half an hour; a quick look that proves nothing:
+`ARGS="--percentile 0.9 --duration-s 10 --overload-s 10"`.""",
     "soak": """`make soak` puts everything on a server at once: requests of many shapes over both
-doors, each held against the answer it gets alone, requests of new shapes, callers who leave, paths
-that are not there, uploads that break off, and nonsense. Memory, file descriptors, threads and
-metric series are taken all the time; the first quarter is the warm-up.""",
+doors, also streamed, each held against the answer it gets alone, requests of new shapes, callers
+who leave, paths that are not there, uploads that break off, and nonsense. Memory, file descriptors,
+threads and metric series are taken all the time; the first quarter is the warm-up.""",
     "chaos": """`make chaos` does one fault after the other to servers under load: SIGKILL of the
 worker, SIGSTOP for a while and for good, a model that is damaged when the worker starts again, a
 disk on which nothing can be written (RLIMIT_FSIZE), a clock that jumps (libfaketime, where it is

@@ -18,20 +18,18 @@ from loadtests.serving.verdict import Row, conclude, table
 def main(
     part: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder with the data sets.")] = Path("data"),
-    duration_s: Annotated[
-        float, typer.Option(min=1, help="Least time of one rate, and time of the overload.")
-    ] = 60.0,
+    duration_s: Annotated[float, typer.Option(min=1, help="Least time of one rate.")] = 30.0,
+    overload_s: Annotated[float, typer.Option(min=1, help="Time of the overload.")] = 60.0,
     bound_s: Annotated[float, typer.Option(help="Of the 99th percentile.")] = 1.0,
     percentile: Annotated[
         float, typer.Option(help="Another one for a quick look, which proves nothing.")
     ] = 0.99,
-    precision: Annotated[float, typer.Option(min=1.01, help="Ratio that ends a search.")] = 1.08,
+    precision: Annotated[float, typer.Option(min=1.01, help="Ratio that ends a search.")] = 1.1,
     beam_size: Annotated[int, typer.Option(min=1, max=8)] = 1,
     texts: Annotated[int, typer.Option(min=10, help="Known translation requests.")] = 300,
     passes: Annotated[int, typer.Option(min=1, help="Over all recordings.")] = 3,
     recordings: Annotated[int | None, typer.Option(help="Only so many.")] = None,
     cancels: Annotated[int, typer.Option(min=1, help="Long requests on each door.")] = 100,
-    leave_ms: Annotated[float, typer.Option(help="After this they are cancelled.")] = 100.0,
     threads: Annotated[int, typer.Option(min=1, help="For every server.")] = 2,
     seed: Annotated[int, typer.Option()] = 0,
     store: Annotated[Path, typer.Option(help="Model store to copy.")] = STORE,
@@ -50,8 +48,8 @@ def main(
     parts: dict[str, Callable[[], list[Row]]] = {
         "batching": lambda: batching.bench(places, terms, asked),
         "speech": lambda: speech.bench(places, passes=passes, least=recordings, seed=seed),
-        "overload": lambda: overload.bench(places, terms, asked, duration_s),
-        "cancellation": lambda: cancellation.bench(places, number=cancels, leave_s=leave_ms / 1e3),
+        "overload": lambda: overload.bench(places, terms, asked, overload_s),
+        "cancellation": lambda: cancellation.bench(places, number=cancels),
     }
     if unknown := sorted(set(part or ()) - set(parts)):
         raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(parts)}")

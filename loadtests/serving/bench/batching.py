@@ -14,6 +14,8 @@ from loadtests.serving.processes import Running
 from loadtests.serving.verdict import Row, judged
 
 CONTINUOUS, REQUEST, PEER = "continuous", "request", "CTranslate2 int8 behind FastAPI"
+START = 0.7
+"""Of what a server does for callers who never pause."""
 WANTED = {REQUEST: 2.0, PEER: 2.0}
 
 
@@ -32,7 +34,7 @@ def asking(caller: Caller, goldens: Sequence[Golden], seed: int, changed: list[s
 
 
 async def capacity(caller: Caller, goldens: Sequence[Golden], duration_s: float) -> float:
-    """Requests per second of 16 callers who never pause: where the search begins."""
+    """Requests per second of 16 callers who never pause."""
     loop = asyncio.get_running_loop()
     end_s, done = loop.time() + duration_s, 0
 
@@ -47,6 +49,12 @@ async def capacity(caller: Caller, goldens: Sequence[Golden], duration_s: float)
     return done / duration_s
 
 
+async def start(caller: Caller, goldens: Sequence[Golden], terms: Terms) -> float:
+    """The rate at which a search begins: near its end, for every trial takes its time."""
+    most_per_s = await capacity(caller, goldens, min(10.0, terms.duration_s))
+    return max(START * most_per_s, 0.5)
+
+
 async def sustained(
     server: Running, scenarios: Sequence[Scenario], terms: Terms
 ) -> tuple[list[Trial], int]:
@@ -54,7 +62,7 @@ async def sustained(
     changed: list[str] = []
     async with Caller(server.url) as caller:
         goldens = await recorded(caller, scenarios, [Door.REST])
-        start_per_s = await capacity(caller, goldens, min(10.0, terms.duration_s)) / 2
+        start_per_s = await start(caller, goldens, terms)
         ask = asking(caller, goldens, terms.seed, changed)
 
         async def attempt(rate_per_s: float) -> Trial:
@@ -62,7 +70,7 @@ async def sustained(
             await _idle(caller, goldens[0])
             return found
 
-        trials = await highest(attempt, max(start_per_s, 0.5), terms.precision)
+        trials = await highest(attempt, start_per_s, terms.precision)
     return trials, len(changed)
 
 

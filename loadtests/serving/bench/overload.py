@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from loadtests.door import Door
 from loadtests.scenarios import Scenario
-from loadtests.serving.bench.batching import asking
+from loadtests.serving.bench.batching import asking, start
 from loadtests.serving.bench.search import Terms, best, highest, trial
 from loadtests.serving.bench.servers import Places, ours
 from loadtests.serving.calls import Caller, Kind, Reply
@@ -64,7 +64,8 @@ async def overloaded(
             fault = golden.wrong(reply)
             return Reply(Kind.FAILED, detail=f"wrong: {fault}") if fault else reply
 
-        trials = await highest(lambda rate: trial(ask, rate, terms), 4.0, terms.precision)
+        start_per_s = await start(caller, goldens, terms)
+        trials = await highest(lambda rate: trial(ask, rate, terms), start_per_s, terms.precision)
         found = best(trials)
         if found is None:
             return [judged("overload: maximum", "no rate was sustained", "one", met=False)]

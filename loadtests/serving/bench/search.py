@@ -11,6 +11,8 @@ from loadtests.validity import most_late, requests_needed
 
 LAG_MS = 50.0
 """A caller that sends later than this measures itself; the trial is void."""
+STEP = 1.4
+"""Between the rates that are tried until one holds and one fails."""
 LONGER = 1.1
 """A trial in which too few requests would arrive is made longer by this, and again."""
 
@@ -22,7 +24,7 @@ class Terms:
     bound_s: float
     duration_s: float
     seed: int
-    precision: float = 1.08
+    precision: float = 1.1
     """The search ends when the rate that fails is at most so many times the one that holds."""
     percentile: float = 0.99
 
@@ -56,8 +58,15 @@ async def trial(ask: Ask, rate_per_s: float, terms: Terms) -> Trial:
     while len(moments := poisson(rate_per_s, duration_s, seed=terms.seed)) < needed:
         duration_s = max(duration_s, needed / rate_per_s) * LONGER
     allowed = most_late(len(moments), terms.percentile)
-    samples = await offer(moments, ask, enough=lambda done: lateness(done, terms.bound_s) > allowed)
-    late = lateness(samples, terms.bound_s)
+    late = 0
+
+    def lost(done: Sequence[Sample], waiting_s: Sequence[float]) -> bool:
+        nonlocal late
+        late = lateness(done, terms.bound_s) + sum(each_s > terms.bound_s for each_s in waiting_s)
+        return late > allowed
+
+    samples = await offer(moments, ask, enough=lost)
+    late = max(late, lateness(samples, terms.bound_s))
     latencies = [each.latency_s for each in samples]
     lag = lag_ms(samples)
     void = lag > LAG_MS
@@ -82,7 +91,7 @@ async def highest(
 ) -> list[Trial]:
     """Try rates until the search is over; all trials in order."""
     trials: list[Trial] = []
-    search = rates(start_per_s, precision, least_per_s=least_per_s)
+    search = rates(start_per_s, precision, step=STEP, least_per_s=least_per_s)
     rate_per_s = next(search)
     with suppress(StopIteration):
         while True:
