@@ -10,7 +10,8 @@ def rates(
     """Yields rates; is sent whether each held.
 
     Goes up or down by `step` until one rate holds and one fails, then halves the gap. Rates are
-    compared by ratio, so the middle is the geometric one. Ends without a rate that held below `least_per_s`.
+    compared by ratio, so the middle is the geometric one. Ends without a rate that held below
+    `least_per_s`.
     """
     low = high = start_per_s
     if (yield start_per_s):

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message_factory import GetMessageClass
 
-from loadtests.budgets import Door
+from loadtests.door import Door
 from loadtests.scenarios import SERVICE, Scenario
 from loadtests.serving.calls import (
     HTTP_FAULTS,
