@@ -41,7 +41,7 @@ models: $(SERVE)/.installed  ## put the shipped models in the store
 clients: $(CLIENTS)/.installed  ## the clients of other servers' APIs, for the tests that use them
 
 test: $(DEVELOP)/.installed $(CLIENTS)/.installed  ## all tests that need neither data nor downloaded weights
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper"
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" --clients=$(CLIENTS)/bin/python
 	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not clients" -k "not learn" \
 	  --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
 
