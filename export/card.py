@@ -1,8 +1,21 @@
 """manifest → MODEL_CARD.md: where a model is from, on what terms, and what was measured."""
 
-from service.manifest import Manifest
+from service.manifest import Imported, Manifest
 
 NAME = "MODEL_CARD.md"
+
+
+def imported(found: Imported) -> str:
+    """Lines on the checkpoint that a model was made from."""
+    agreed = ", ".join(f"{what} {share:.2g}" for what, share in found.agreement.items())
+    lines = [
+        f"| imported from | {found.source}, revision {found.revision} |",
+        f"| family | {found.family} |",
+        f"| largest differences from its library, as shares of the largest value | {agreed} |",
+        *(f"| {what} | {count} |" for what, count in found.counts.items()),
+        *(f"| sha256 of {name} | {digest} |" for name, digest in found.files.items()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def card(manifest: Manifest) -> str:
@@ -41,4 +54,6 @@ def card(manifest: Manifest) -> str:
 | quality in another precision | {quality or "as trained"} |
 | parity with torch | largest difference {worst:.2g}, tolerance {manifest.parity.tolerance:g} |
 """
+    if manifest.imported:
+        text += imported(manifest.imported)
     return text + (f"| parity in float16 | {rounded} |\n" if rounded else "")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from onnx.defs import OpSchema
 from onnxscript.values import Op, Opset
 
-from export.lower import INT32, Lowering, Value, op, over_queries, scores_bias
+from export.lower import INT32, INT64, Lowering, Value, op, over_queries, scores_bias
 
 
 def _contrib(name: str, inputs: str, outputs: str, attributes: Mapping[str, int | float]) -> Op:
@@ -46,7 +46,8 @@ _MULTI_HEAD = _contrib(
 )
 _GROUP_QUERY = _contrib(
     "GroupQueryAttention",
-    "query key value past_key past_value seqlens_k:i total_sequence_length:i",
+    "query key value past_key past_value seqlens_k:i total_sequence_length:i "
+    "cos_cache sin_cache position_ids attention_bias",
     "output present_key present_value",
     {"num_heads": 1, "kv_num_heads": 1, "scale": 1.0},
 )
@@ -96,7 +97,12 @@ def _multi_head(
 
 
 def _step(
-    query: Value, new: Value | None, keys: Value, values: Value, last: Value
+    query: Value,
+    new: Value | None,
+    keys: Value,
+    values: Value,
+    last: Value,
+    bias: Value | None = None,
 ) -> tuple[Value, Value, Value]:
     """GroupQueryAttention of one query a row to positions 0..last of its keys and values.
 
@@ -105,18 +111,27 @@ def _step(
     """
     heads = int(keys.shape[1])
     total = op.Add(op.ReduceMax(last, keepdims=0), op.Cast(op.Constant(value_int=1), to=INT32))
+    biased: tuple[Value, ...] = ()
+    if bias is not None:
+        zero, positions = op.Constant(value_ints=[0]), op.Constant(value_ints=[3])
+        ends = op.Reshape(op.Cast(total, to=INT64), op.Constant(value_ints=[1]))
+        biased = (None, None, None, op.Slice(bias, zero, ends, positions))
     outputs: tuple[Value, Value, Value] = _GROUP_QUERY(
-        query, new, new, keys, values, last, total, num_heads=heads, kv_num_heads=heads
+        query, new, new, keys, values, last, total, *biased, num_heads=heads, kv_num_heads=heads
     )
     return outputs
 
 
 def _attend_cached(
-    query_key_value: Value, past_key: Value, past_value: Value, past_lengths: Value
+    query_key_value: Value,
+    past_key: Value,
+    past_value: Value,
+    past_lengths: Value,
+    bias: Value | None = None,
 ) -> tuple[Value, Value, Value]:
     """attend_cached → com.microsoft.GroupQueryAttention, which writes the cache in place."""
     last = op.Cast(past_lengths, to=INT32)
-    return _step(query_key_value, None, past_key, past_value, last)
+    return _step(query_key_value, None, past_key, past_value, last, bias)
 
 
 def _attend_memory(

@@ -25,7 +25,8 @@ class _Between(nn.Module):
         out = self.module(*(x.half() if x.is_floating_point() else x for x in inputs))
         outputs = out if isinstance(out, tuple) else (out,)
         return tuple(
-            x.float() if widen else x for x, widen in zip(outputs, self.widened, strict=True)
+            x.float() if widen and x.is_floating_point() else x
+            for x, widen in zip(outputs, self.widened, strict=True)
         )
 
 

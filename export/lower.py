@@ -19,13 +19,18 @@ from models.graph import Attentions
 op: Any = opset23  # its stubs want a type for every tensor of a graph
 Value = Any
 """A tensor of the graph under construction."""
-INT32, BOOL = 6, 9
+INT32, INT64, BOOL = 6, 7, 9
 MASKED = {ir.DataType.FLOAT: -1e9, ir.DataType.FLOAT16: -6e4}
 """Added to the scores of masked keys: enough for a weight of exactly zero, and still a number."""
 
 
 def scores_bias(mask: Value, query: Value) -> Value:
-    """True-is-keep mask → what is added to the scores of a query of this dtype."""
+    """True-is-keep mask → what is added to the scores of a query of this dtype.
+
+    A mask of floats is that already.
+    """
+    if mask.dtype in MASKED:
+        return mask
     masked = op.Constant(value_float=MASKED[query.dtype])
     bias = op.Where(mask, op.Constant(value_float=0.0), masked)
     return bias if query.dtype == ir.DataType.FLOAT else op.Cast(bias, to=query.dtype)

@@ -42,7 +42,9 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
     config: Any = model.config
     attentions = of.attentions(config)
     mapped = {graph: TARGETS[target].of(stated) for graph, stated in attentions.items()}
-    halved: Any = deepcopy(model).half()
+    halved: Any = model
+    if any(each.precision == "float16" for each in mapped.values()):
+        halved = deepcopy(model).half()
     halves = {graph.name: in_float16(graph) for graph in of.graphs(halved)}
     protos: dict[str, onnx.ModelProto] = {}
     weights: Weights = {}

@@ -42,12 +42,17 @@ def _attend(
 
 
 def _attend_cached(
-    query_key_value: Value, past_key: Value, past_value: Value, past_lengths: Value
+    query_key_value: Value,
+    past_key: Value,
+    past_value: Value,
+    past_lengths: Value,
+    bias: Value | None = None,
 ) -> tuple[Value, Value, Value]:
     """The same over a cache, which is copied where the new key and value are written."""
     query, key, value, keep = write(query_key_value, past_key, past_value, past_lengths)
-    bias = scores_bias(keep, past_key)
-    out = _weigh(query, key, value, scale=_usual_scale(past_key), bias=bias)
+    seen = scores_bias(keep, past_key)
+    added = seen if bias is None else op.Add(seen, bias)
+    out = _weigh(query, key, value, scale=_usual_scale(past_key), bias=added)
     return join(out), key, value
 
 

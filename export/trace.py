@@ -32,7 +32,7 @@ def trace(graph: Graph, lowering: Lowering) -> ir.Model:
     """
     inputs = graph.inputs(**graph.cases[0])
     specs = {name: spec_of(name, graph.contract.inputs) for name in inputs}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         # torch 2.13 warns of its own pytree calls; and the graph's wrapper is never trained.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

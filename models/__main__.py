@@ -1,4 +1,4 @@
-"""`python -m models train|evaluate`: the command line of the training side."""
+"""`python -m models train|evaluate|import`: the command line of the training side."""
 
 import asyncio
 import json
@@ -7,11 +7,15 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.console import Console
 
+from export.__main__ import refused, report
+from export.imported import import_model
 from models import evaluate as evaluation
 from models import table
 from models.catalogue import recipes
 from models.train import train as run_recipe
+from service import store
 from service.settings import Settings
 from service.tasks import Task, task_names
 from service.tasks import task as task_of
@@ -91,4 +95,29 @@ def evaluate(
         table.rewrite(readme, figures)
 
 
-app()
+@app.command("import")
+def import_command(
+    source: str,
+    name: Annotated[str | None, typer.Option(help="Default: the last part of SOURCE.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Of the hub: branch, tag, commit.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE that the checkpoint does not say.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the model folder.")] = Path("build"),
+    install: Annotated[bool, typer.Option(help="Put the model in the store.")] = True,
+) -> None:
+    """Make SOURCE, a Hugging Face folder or hub id, a model that the service can serve."""
+    console = Console()
+    pairs = [each.partition("=") for each in option or ()]
+    with refused(console, "not imported"):
+        options = {key: value for key, _, value in pairs}
+        manifest = import_model(source, name=name, revision=revision, options=options, out=out)
+    console.print(report(manifest))
+    console.print(f"published {out / manifest.name}, version {manifest.version}")
+    if install:
+        with refused(console, "not in the store"):
+            console.print(f"in the store as {store.install(out / manifest.name)}")
+
+
+if __name__ == "__main__":
+    app()

@@ -20,10 +20,15 @@ def attend(
     key: Float[Tensor, "batch heads src_len head_dim"],
     value: Float[Tensor, "batch heads src_len head_dim"],
     *,
-    mask: Bool[Tensor, " #batch #heads #tgt_len src_len"] | None = None,
+    mask: Bool[Tensor, " #batch #heads #tgt_len src_len"]
+    | Float[Tensor, " #batch #heads tgt_len src_len"]
+    | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads tgt_len head_dim"]:
-    """Scaled dot-product attention over a whole sequence; mask is True where a key is kept."""
+    """Scaled dot-product attention over a whole sequence.
+
+    `mask` is True where a key is kept, or holds floats that are added to the scores.
+    """
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal
     )
@@ -41,7 +46,11 @@ def join_heads(x: Float[Tensor, "batch heads len head_dim"]) -> Float[Tensor, "b
 
 @torch.library.custom_op("attendant::attend_cached", mutates_args=())
 def _attend_cached(
-    query_key_value: Tensor, past_key: Tensor, past_value: Tensor, past_lengths: Tensor
+    query_key_value: Tensor,
+    past_key: Tensor,
+    past_value: Tensor,
+    past_lengths: Tensor,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     heads, positions = past_key.shape[1], torch.arange(past_key.shape[2])
     query, key, value = (split_heads(x, heads) for x in query_key_value.chunk(3, dim=-1))
@@ -49,14 +58,19 @@ def _attend_cached(
     present_key, present_value = past_key.clone(), past_value.clone()
     present_key[rows, :, past_lengths] = key[:, :, 0]
     present_value[rows, :, past_lengths] = value[:, :, 0]
-    keep = positions[None, :] <= past_lengths[:, None]
-    out = attend(query, present_key, present_value, mask=keep[:, None, None, :])
+    keep = (positions[None, :] <= past_lengths[:, None])[:, None, None, :]
+    mask = keep if bias is None else bias.masked_fill(~keep, -torch.inf)
+    out = attend(query, present_key, present_value, mask=mask)
     return join_heads(out), present_key, present_value
 
 
 @_attend_cached.register_fake
 def _(
-    query_key_value: Tensor, past_key: Tensor, past_value: Tensor, past_lengths: Tensor
+    query_key_value: Tensor,
+    past_key: Tensor,
+    past_value: Tensor,
+    past_lengths: Tensor,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     width = query_key_value.shape[-1] // 3
     return (
@@ -72,6 +86,7 @@ def attend_cached(
     past_key: Float[Tensor, "batch heads max_len head_dim"],
     past_value: Float[Tensor, "batch heads max_len head_dim"],
     past_lengths: Int[Tensor, " batch"],
+    bias: Float[Tensor, "batch heads 1 max_len"] | None = None,
 ) -> tuple[
     Float[Tensor, "batch 1 width"],
     Float[Tensor, "batch heads max_len head_dim"],
@@ -81,10 +96,11 @@ def attend_cached(
 
     `query_key_value` holds the three side by side, each with its heads side by side. The key and
     value of row b are written at `past_lengths[b]`; the query sees positions 0..past_lengths[b].
-    `past_lengths` must be below max_len. Returns the output and the two caches after the write.
+    `past_lengths` must be below max_len. `bias` is added to the scores, as for relative positions.
+    Returns the output and the two caches after the write.
     """
     out: tuple[Tensor, Tensor, Tensor] = _attend_cached(
-        query_key_value, past_key, past_value, past_lengths
+        query_key_value, past_key, past_value, past_lengths, bias
     )
     return out
 

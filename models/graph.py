@@ -65,12 +65,18 @@ class DecoderSizes(Protocol):
     def width(self) -> int: ...
 
 
+def head_dim(of: DecoderSizes) -> int:
+    """Width over heads, unless the config states another."""
+    stated: int | None = getattr(of, "head_dim", None)
+    return stated or of.width // of.heads
+
+
 def decoding_step_inputs(
     of: DecoderSizes, *, batch: int, src_len: int, max_len: int
 ) -> dict[str, Tensor]:
     """Random cross-attention keys and values and caches of every decoder layer, by input name."""
     return {
-        f"{kind}_{name}": torch.randn(batch, of.heads, length, of.width // of.heads)
+        f"{kind}_{name}": torch.randn(batch, of.heads, length, head_dim(of))
         for kind, length in {"cross": src_len, "past": max_len}.items()
         for name in layer_names(of.decoder_layers)
     }

@@ -1,11 +1,14 @@
 """vectors → vectors: the layers that every architecture is built from.
 
-All blocks are pre-norm (Xiong et al. 2020, "On Layer Normalization in the Transformer
-Architecture"): x + sublayer(norm(x)).
+Blocks are pre-norm unless a config says otherwise (Xiong et al. 2020, "On Layer Normalization in
+the Transformer Architecture"): x + sublayer(norm(x)).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +25,39 @@ Cache = tuple[
     Float[Tensor, "batch heads max_len head_dim"], Float[Tensor, "batch heads max_len head_dim"]
 ]
 """Keys and values of the positions so far, in buffers of max_len."""
+Mask = (
+    Bool[Tensor, " #batch #heads #tgt_len src_len"]
+    | Float[Tensor, " #batch #heads tgt_len src_len"]
+)
+"""True where a key is kept, or what is added to the scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """In what the layers of published Transformers differ; the config of an architecture is one."""
+
+    norm_first: bool = True
+    """Norm before each sublayer, or after its residual sum as in Vaswani et al. 2017."""
+    norm: Literal["layer", "rms"] = "layer"
+    """RMSNorm (Zhang and Sennrich 2019) neither centres nor shifts."""
+    norm_epsilon: float = 1e-5
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
+    gated: bool = False
+    """Feed-forward with a gate (Shazeer 2020, "GLU Variants Improve Transformer")."""
+    head_dim: int | None = None
+    """Width over heads if not set."""
+
+    def make_norm(self, width: int) -> nn.LayerNorm | nn.RMSNorm:
+        kind = nn.LayerNorm if self.norm == "layer" else nn.RMSNorm
+        return kind(width, eps=self.norm_epsilon)
+
+
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+}
 
 
 def sinusoidal_positions(length: int, width: int) -> Float[Tensor, "length width"]:
@@ -52,17 +88,18 @@ def pairs(tensors: Sequence[Tensor]) -> list[Memory]:
 class SelfAttention(nn.Module):
     """Multi-head attention of a sequence to itself (Vaswani et al. 2017, 3.2.2)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, head_dim: int | None = None) -> None:
         super().__init__()
+        inner = heads * head_dim if head_dim else width
         self.heads = heads
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.query_key_value = nn.Linear(width, 3 * inner)
+        self.out = nn.Linear(inner, width)
 
     def forward(
         self,
         x: Float[Tensor, "batch len width"],
         *,
-        mask: Bool[Tensor, " #batch #heads #len len"] | None = None,
+        mask: Mask | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch len width"]:
         projected = self.query_key_value(x).chunk(3, dim=-1)
@@ -76,6 +113,7 @@ class SelfAttention(nn.Module):
         *,
         cache: Cache,
         past_lengths: Int[Tensor, " batch"],
+        bias: Float[Tensor, "batch heads 1 max_len"] | None = None,
     ) -> tuple[Float[Tensor, "batch 1 width"], Cache]:
         """One position of a causal sequence; returns the output and the cache after it."""
         out, key, value = attend_cached(
@@ -83,6 +121,7 @@ class SelfAttention(nn.Module):
             past_key=cache[0],
             past_value=cache[1],
             past_lengths=past_lengths,
+            bias=bias,
         )
         return self.out(out), (key, value)
 
@@ -90,12 +129,13 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Attention to an encoded source, whose keys and values are projected once (`keys_values`)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, head_dim: int | None = None) -> None:
         super().__init__()
+        inner = heads * head_dim if head_dim else width
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.query = nn.Linear(width, inner)
+        self.key_value = nn.Linear(width, 2 * inner)
+        self.out = nn.Linear(inner, width)
 
     def keys_values(self, x: Float[Tensor, "batch len width"]) -> Memory:
         key, value = self.key_value(x).chunk(2, dim=-1)
@@ -127,22 +167,43 @@ class CrossAttention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two projections with a GELU between them."""
+    """Two projections with an activation between them."""
 
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+    def __init__(self, width: int, hidden: int, activation: str = "gelu") -> None:
+        super().__init__(
+            nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
+        )
+
+
+class GatedFeedForward(nn.Module):
+    """act(x W) ⊗ x V, projected back (Shazeer 2020, equation 5)."""
+
+    def __init__(self, width: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.gate = nn.Linear(width, hidden)
+        self.activation = ACTIVATIONS[activation]()
+        self.value = nn.Linear(width, hidden)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len width"]:
+        out: Tensor = self.out(self.activation(self.gate(x)) * self.value(x))
+        return out
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each behind a norm."""
+    """Self-attention and feed-forward, each with a norm."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, hidden: int, dropout: float, block: Block = Block()
+    ) -> None:
         super().__init__()
-        self.self_attention_norm = nn.LayerNorm(width)
-        self.self_attention = SelfAttention(width, heads)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = FeedForward(width, hidden)
+        feed_forward = GatedFeedForward if block.gated else FeedForward
+        self.self_attention_norm = block.make_norm(width)
+        self.self_attention = SelfAttention(width, heads, block.head_dim)
+        self.feed_forward_norm = block.make_norm(width)
+        self.feed_forward = feed_forward(width, hidden, block.activation)
         self.dropout = dropout
+        self.norm_first = block.norm_first
 
     def drop(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len width"]:
         """Dropout with one mask for all positions of a row (Gal and Ghahramani 2016).
@@ -154,23 +215,66 @@ class EncoderLayer(nn.Module):
         keep = torch.empty_like(x[:, :1]).bernoulli_(1 - self.dropout)
         return x * (keep / (1 - self.dropout))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch len width"],
-        *,
-        mask: Bool[Tensor, " #batch #heads #len len"] | None = None,
+    def before(
+        self, norm: nn.Module, x: Float[Tensor, "batch len width"]
     ) -> Float[Tensor, "batch len width"]:
-        x = x + self.drop(self.self_attention(self.self_attention_norm(x), mask=mask))
-        return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
+        """What a sublayer takes."""
+        taken: Tensor = norm(x) if self.norm_first else x
+        return taken
+
+    def after(
+        self,
+        norm: nn.Module,
+        x: Float[Tensor, "batch len width"],
+        out: Float[Tensor, "batch len width"],
+    ) -> Float[Tensor, "batch len width"]:
+        """What a sublayer took and gave → what the next one sees."""
+        added = x + self.drop(out)
+        seen: Tensor = added if self.norm_first else norm(added)
+        return seen
+
+    def fed_forward(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len width"]:
+        norm = self.feed_forward_norm
+        return self.after(norm, x, self.feed_forward(self.before(norm, x)))
+
+    def forward(
+        self, x: Float[Tensor, "batch len width"], *, mask: Mask | None = None
+    ) -> Float[Tensor, "batch len width"]:
+        norm = self.self_attention_norm
+        x = self.after(norm, x, self.self_attention(self.before(norm, x), mask=mask))
+        return self.fed_forward(x)
+
+
+class ScaledEncoderLayer(EncoderLayer):
+    """What a sublayer adds, by a factor per channel (Touvron et al. 2021, "CaiT", 2)."""
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, dropout: float, block: Block = Block()
+    ) -> None:
+        super().__init__(width, heads, hidden, dropout, block)
+        self.self_attention_scale = nn.Parameter(torch.ones(width))
+        self.feed_forward_scale = nn.Parameter(torch.ones(width))
+
+    def forward(
+        self, x: Float[Tensor, "batch len width"], *, mask: Mask | None = None
+    ) -> Float[Tensor, "batch len width"]:
+        norm = self.self_attention_norm
+        attended = self.self_attention(self.before(norm, x), mask=mask)
+        x = self.after(norm, x, self.self_attention_scale * attended)
+        norm = self.feed_forward_norm
+        out = self.feed_forward(self.before(norm, x))
+        return self.after(norm, x, self.feed_forward_scale * out)
 
 
 class DecoderLayer(EncoderLayer):
-    """Causal self-attention, cross-attention and feed-forward, each behind a norm."""
+    """Causal self-attention, cross-attention and feed-forward, each with a norm."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
-        super().__init__(width, heads, hidden, dropout)
-        self.cross_attention_norm = nn.LayerNorm(width)
-        self.cross_attention = CrossAttention(width, heads)
+    def __init__(
+        self, width: int, heads: int, hidden: int, dropout: float, block: Block = Block()
+    ) -> None:
+        super().__init__(width, heads, hidden, dropout, block)
+        self.cross_attention_norm = block.make_norm(width)
+        self.cross_attention = CrossAttention(width, heads, block.head_dim)
 
     def forward(  # type: ignore[override]
         self,
@@ -178,12 +282,15 @@ class DecoderLayer(EncoderLayer):
         *,
         memory: Memory,
         memory_mask: Bool[Tensor, "batch 1 1 src_len"] | None = None,
+        bias: Float[Tensor, "#batch heads tgt_len tgt_len"] | None = None,
     ) -> Float[Tensor, "batch tgt_len width"]:
-        """A whole target sequence, as in training."""
-        x = x + self.drop(self.self_attention(self.self_attention_norm(x), causal=True))
-        normed = self.cross_attention_norm(x)
-        x = x + self.drop(self.cross_attention(normed, memory=memory, mask=memory_mask))
-        return x + self.drop(self.feed_forward(self.feed_forward_norm(x)))
+        """A whole target sequence, as in training; `bias` hides what is to come by itself."""
+        norm = self.self_attention_norm
+        attended = self.self_attention(self.before(norm, x), mask=bias, causal=bias is None)
+        x = self.after(norm, x, attended)
+        norm = self.cross_attention_norm
+        attended = self.cross_attention(self.before(norm, x), memory=memory, mask=memory_mask)
+        return self.fed_forward(self.after(norm, x, attended))
 
     def step(
         self,
@@ -193,14 +300,16 @@ class DecoderLayer(EncoderLayer):
         past_lengths: Int[Tensor, " batch"],
         memory: Memory,
         memory_lengths: Int[Tensor, " batch"],
+        bias: Float[Tensor, "batch heads 1 max_len"] | None = None,
     ) -> tuple[Float[Tensor, "batch 1 width"], Cache, Memory]:
         """One target position over a cache, as in decoding; returns cache and memory after it."""
+        norm = self.self_attention_norm
         attended, cache = self.self_attention.step(
-            self.self_attention_norm(x), cache=cache, past_lengths=past_lengths
+            self.before(norm, x), cache=cache, past_lengths=past_lengths, bias=bias
         )
-        x = x + attended
+        x = self.after(norm, x, attended)
+        norm = self.cross_attention_norm
         attended, memory = self.cross_attention.step(
-            self.cross_attention_norm(x), memory=memory, memory_lengths=memory_lengths
+            self.before(norm, x), memory=memory, memory_lengths=memory_lengths
         )
-        x = x + attended
-        return x + self.feed_forward(self.feed_forward_norm(x)), cache, memory
+        return self.fed_forward(self.after(norm, x, attended)), cache, memory

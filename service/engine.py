@@ -102,8 +102,9 @@ class Engine:
 
     async def _open(self, task: Task, folder: Path) -> Loaded:
         """A model folder, opened beside the loop, its example answered; raises BrokenModel."""
-        threads = cores(task, self.settings)
         try:
+            task = await asyncio.to_thread(store.kind_of, folder, task)
+            threads = cores(task, self.settings)
             model, _ = await asyncio.to_thread(store.open_model, folder, task, threads=threads)
             assets = await asyncio.to_thread(task.load_assets, folder)
         except store.BrokenModel:
@@ -112,11 +113,10 @@ class Engine:
             raise store.BrokenModel(f"{task.name}: {folder}: {error!r}") from error
         loaded = made(task, model.name, model, assets, self.settings, model.stop)
         try:
-            await self._bounded(
-                task,
-                partial(self._answer, task, loaded, request=task.example()),
-                self.settings.timeout_s,
-            )
+            example = task.example()
+            request = task.adapt(example, assets) if task.adapt else example
+            work = partial(self._answer, request=request)
+            await self._bounded(loaded, work, self.settings.timeout_s)
         except Exception as error:
             await loaded.close()
             fault = f"{model.name}: its example is not answered: {error}"
@@ -204,13 +204,11 @@ class Engine:
         They share batches with those of requests. Raises a Problem, as `answer` does.
         """
 
-        async def work(
-            task: Task, loaded: Loaded, deadline_s: float
-        ) -> tuple[list[Row], str, Timings]:
+        async def work(loaded: Loaded, deadline_s: float) -> tuple[list[Row], str, Timings]:
             start_s = monotonic()
             answers = await loaded.lane.submit(items, deadline_s=deadline_s, priority=priority)
             timings = _timings(start_s, start_s, answers)
-            telemetry.stages(task.name, timings)
+            telemetry.stages(task, timings)
             return [answer.row for answer in answers], loaded.name, timings
 
         return await self._admit(task, work, timeout_s)
@@ -218,7 +216,7 @@ class Engine:
     async def _admit(
         self,
         task: str,
-        work: Callable[[Task, Loaded, float], Awaitable[T]],
+        work: Callable[[Loaded, float], Awaitable[T]],
         timeout_s: float | None,
     ) -> T:
         """Do the work with the model that the task has now, until a deadline."""
@@ -228,28 +226,25 @@ class Engine:
         allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
         loaded = self.loaded[task]
         with loaded.gate:
-            return await self._bounded(
-                self.tasks[task], partial(work, self.tasks[task], loaded), allowed_s
-            )
+            return await self._bounded(loaded, work, allowed_s)
 
     async def _bounded(
-        self, task: Task, work: Callable[[float], Awaitable[T]], allowed_s: float
+        self, loaded: Loaded, work: Callable[[Loaded, float], Awaitable[T]], allowed_s: float
     ) -> T:
         deadline_s = monotonic() + allowed_s
         try:
             async with asyncio.timeout(allowed_s):
-                return await work(deadline_s)
+                return await work(loaded, deadline_s)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not answered within {allowed_s:.3g} s") from error
         except (Problem, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # the panic of a Rust library is no Exception
-            log.exception("task=%s failed", task.name)
+            log.exception("task=%s failed", loaded.task.name)
             raise Problem("the service failed on this request") from error
 
     async def _answer(
         self,
-        task: Task,
         loaded: Loaded,
         deadline_s: float,
         *,
@@ -257,16 +252,17 @@ class Engine:
         priority: int = 0,
         reading: Reading | None = None,
     ) -> ResponseModel:
-        start_s = monotonic()
-        items = await loaded.read(task, request, deadline_s)
+        start_s, task = monotonic(), loaded.task
+        items = await loaded.read(request, deadline_s)
         queued_s = monotonic()
-        if reading:
-            reading.begin(items, loaded.assets)
+        watched = reading if task.generation else None
+        if watched:
+            watched.begin(items, loaded.assets)
         answers = await loaded.lane.submit(
             items,
             deadline_s=deadline_s,
             priority=priority,
-            watch=reading.watch if reading else None,
+            watch=watched.watch if watched else None,
         )
         rows = [answer.row for answer in answers]
         response = await asyncio.get_running_loop().run_in_executor(

@@ -28,6 +28,8 @@ MAX_ENTERING = 256
 class Loaded:
     """A version of a task's model and everything that answers with it."""
 
+    task: Task
+    """As this kind of model does it."""
     name: str
     """Of the model and its version."""
     model: Runner
@@ -42,29 +44,29 @@ class Loaded:
     gate: Gate = field(default_factory=Gate)
     """Requests that this version answers."""
 
-    async def read(self, task: Task, request: RequestModel, deadline_s: float) -> list[Item]:
+    async def read(self, request: RequestModel, deadline_s: float) -> list[Item]:
         """Read a request's input, unless it had better not come now: that costs nothing to say."""
         wait_s = self.reading.time_of(self.entering) / self.threads
         self.lane.refuse(deadline_s - wait_s)
         late = self.entering and monotonic() + wait_s > deadline_s
         if late or self.entering == MAX_ENTERING:
-            telemetry.rejected(task.name, "deadline" if late else "queue")
+            telemetry.rejected(self.task.name, "deadline" if late else "queue")
             raise Overloaded(
-                f"{self.entering} requests for {task.name} are being read; try again later",
+                f"{self.entering} requests for {self.task.name} are being read; try again later",
                 retry_after_s=wait_s,
             )
         self.entering += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self.workers, self._timed, task, request
+                self.workers, self._timed, request
             )
         finally:
             self.entering -= 1
 
-    def _timed(self, task: Task, request: RequestModel) -> list[Item]:
+    def _timed(self, request: RequestModel) -> list[Item]:
         began_s = monotonic()
         try:
-            return task.preprocess(request, self.assets)
+            return self.task.preprocess(request, self.assets)
         finally:
             self.reading.add(1, monotonic() - began_s)
 
@@ -93,7 +95,7 @@ def made(
     """What serves a task with this model; `stop` ends a run of its graphs."""
     workers = ThreadPoolExecutor(settings.threads, thread_name_prefix=f"{task.name} io")
     lane = _lane(task, model, assets, settings, stop)
-    return Loaded(name, model, assets, lane, workers, settings.threads)
+    return Loaded(task, name, model, assets, lane, workers, settings.threads)
 
 
 def _lane(

@@ -1,9 +1,11 @@
 """16 kHz samples of up to 30 s → log-mel features as Whisper was trained on.
 
-Source: Radford et al. 2022, 2.2, and OpenAI's released preprocessing: 25 ms Hann windows every
-10 ms, 80 mel bands, log10, the lowest 8 decades below the loudest band cut off, scaled to about
-[-1, 1].
+Source: Radford et al. 2022, 2.2, and OpenAI's released preprocessing: 25 ms Hann windows every 10
+ms, 80 mel bands (128 from large-v3 on), log10, the lowest 8 decades below the loudest band cut off,
+scaled to about [-1, 1].
 """
+
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float32
@@ -22,10 +24,16 @@ FLOOR = -10.0
 RANGE = 8.0
 
 _HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
-_FILTERS = mel_filters(rate_hz=RATE_HZ, n_fft=N_FFT, mels=MELS, min_hz=0, max_hz=RATE_HZ / 2)
 
 
-def log_mel(samples: Float32[ndarray, " samples"]) -> Float32[ndarray, "mels frames"]:
+@cache
+def _filters(mels: int) -> Float32[ndarray, "bins mels"]:
+    return mel_filters(rate_hz=RATE_HZ, n_fft=N_FFT, mels=mels, min_hz=0, max_hz=RATE_HZ / 2)
+
+
+def log_mel(
+    samples: Float32[ndarray, " samples"], *, mels: int = MELS
+) -> Float32[ndarray, "mels frames"]:
     """Features of one window; what is missing to 30 s counts as silence.
 
     Raises ValueError for samples of more than 30 s.
@@ -37,8 +45,8 @@ def log_mel(samples: Float32[ndarray, " samples"]) -> Float32[ndarray, "mels fra
     heard = np.pad(samples, (0, min(missing, N_FFT)))
     centred = np.pad(heard, N_FFT // 2, mode="reflect")
     power = power_spectrogram(centred, n_fft=N_FFT, hop=HOP, window=_HANN)[:FRAMES]
-    features = np.full((MELS, FRAMES), FLOOR, np.float32)
-    features[:, : len(power)] = np.log10(np.maximum(power @ _FILTERS, 10**FLOOR)).T
+    features = np.full((mels, FRAMES), FLOOR, np.float32)
+    features[:, : len(power)] = np.log10(np.maximum(power @ _filters(mels), 10**FLOOR)).T
     scaled: Float32[ndarray, "mels frames"] = (np.maximum(features, features.max() - RANGE) + 4) / 4
     return scaled
 

@@ -108,10 +108,28 @@ class Data(Record):
     licence: str
 
 
+class Imported(Record):
+    """The checkpoint of elsewhere that a model is, and what was compared with its library."""
+
+    source: str
+    """The folder or the id on the hub, as it was given."""
+    revision: str
+    licence: str
+    family: str
+    files: dict[str, str]
+    """File of the checkpoint → sha256."""
+    agreement: dict[str, float]
+    """What was compared → the largest difference, as a share of the largest value."""
+    counts: dict[str, int] = {}
+    """Where not everything can be compared: what was, and what was left out → how many."""
+
+
 class Manifest(Record):
     """One published model; `files` lists every other file of the folder with its sha256."""
 
     name: str
+    task: str = ""
+    """Route name of the task that it answers; the name where there is none."""
     architecture: str
     config: dict[str, object]
     target: str
@@ -128,9 +146,15 @@ class Manifest(Record):
     cache_dtype: Literal["float32", "float16", "int8"] = "float32"
     """Of the keys and values that one graph gives and another takes."""
     package: Package | None = None
+    imported: Imported | None = None
     tuning: Tuning | None = None
     quality: dict[str, Quality] = {}
     """What quantization cost, by group of the dev split; empty where nothing was quantized."""
+
+    @property
+    def answers(self) -> str:
+        """The task that it is for."""
+        return self.task or self.name
 
     @property
     def version(self) -> str:

@@ -10,6 +10,7 @@ from onnxruntime import InferenceSession
 
 from service import manifest as manifests
 from service.contract import violations
+from service.kinds import task_of
 from service.manifest import WEIGHTS, GraphFile, Manifest
 from service.session import Model, open_graph, read_weights
 from service.tasks import Task
@@ -61,18 +62,28 @@ def locate(name: str) -> Path | None:
     return Path(model.path) if model else None
 
 
-def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manifest]:
-    """Check hashes and contract, then open the sessions; raises `BrokenModel`."""
+def _read(folder: Path, task: Task) -> Manifest:
     try:
-        manifest = manifests.read(folder)
+        return manifests.read(folder)
     except (OSError, ValueError) as error:
         raise BrokenModel(
             f"{task.name}: unreadable manifest in {folder}, so {REMEDY}: {error}"
         ) from error
+
+
+def kind_of(folder: Path, task: Task) -> Task:
+    """The task as this kind of model does it; raises `BrokenModel`."""
+    return task_of(task, _read(folder, task).graphs)
+
+
+def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manifest]:
+    """Check hashes and contract, then open the sessions; raises `BrokenModel`."""
+    manifest = _read(folder, task)
     faults = manifests.damaged(folder, manifest)
     if faults:
         raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}; {REMEDY}")
     weights = read_weights(folder / WEIGHTS)
+    task = task_of(task, manifest.graphs)
 
     def opened(graph: str, entry: GraphFile) -> InferenceSession:
         at = f"{manifest.name}:{manifest.version}: {entry.file}"

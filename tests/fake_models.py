@@ -38,7 +38,7 @@ def shouting(**changes: Any) -> Task:
 
 def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake task's folder is whatever it is asked for."""
-    right = store.open_model
+    right, kind_of = store.open_model, store.kind_of
 
     class Named:
         name = "shout:1"
@@ -49,7 +49,11 @@ def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_model(folder: Path, task: Task, *, threads: int) -> Any:
         return (Named(), None) if task.name == "shout" else right(folder, task, threads=threads)
 
+    def kind(folder: Path, task: Task) -> Task:
+        return task if task.name == "shout" else kind_of(folder, task)
+
     monkeypatch.setattr(store, "open_model", open_model)
+    monkeypatch.setattr(store, "kind_of", kind)
 
 
 def with_engine(

@@ -11,6 +11,7 @@ from conftest import SENTENCES
 from models.subword import train_subwords
 from service.contract import Tensor
 from service.session import Arrays
+from service.subwords import FromJson
 from service.tasks import translation
 
 DOUBTS = 97
@@ -28,7 +29,8 @@ class Parrot:
 
     def __init__(self, assets: translation.Assets) -> None:
         self.assets = assets
-        self.vocab = assets.tokenizer.get_vocab_size()
+        assert isinstance(assets.tokenizer, FromJson)
+        self.vocab = assets.tokenizer.tokenizer.get_vocab_size()
         draw = np.random.default_rng(0)
         self.doubts = 2 * draw.standard_normal((DOUBTS, self.vocab)).astype(np.float32)
         self.step_s = 0.0

@@ -16,7 +16,8 @@ from service.tasks import Item
 from service.tasks import automatic_speech_recognition as task
 
 SPECIAL = (
-    "endoftext", "startoftranscript", "en", "de", "transcribe", "nocaptions", "notimestamps",
+    "endoftext", "startoftranscript", "en", "de", "transcribe", "translate", "nocaptions",
+    "notimestamps",
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def test_the_fastest_way_is_so_over_all_batch_sizes() -> None:
 def items() -> list[Item]:
     item = {
         "source": np.array([4, 7, 9, 1]),
-        "start": np.array(4),
+        "prompt": np.array([4]),
         "beam_size": np.array(1),
         "max_new_tokens": np.array(3),
         "length_penalty": np.array(1.0),

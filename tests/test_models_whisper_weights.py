@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from loadtests.peers.hugging_face import layer_tensors
 from models.architectures.whisper import Config, Whisper
+from models.whisper_checkpoint import layer_tensors
 from models.whisper_weights import from_hugging_face, load
 
 CONFIG = Config(

@@ -112,8 +112,7 @@ def test_an_unexpected_exception_is_a_500_without_details(tmp_path: Path, stage:
 
     async def scenario(engine: Engine) -> None:
         await engine.load(fine, tmp_path)
-        broken = replace(fine, **{stage: fails})
-        engine.tasks = {"shout": broken}
+        engine.loaded["shout"].task = replace(fine, **{stage: fails})
         if stage == "forward":
             engine.loaded["shout"].lane.forward = fails  # type: ignore[attr-defined]
         with pytest.raises(Problem) as caught:
@@ -131,7 +130,7 @@ def test_a_problem_of_a_task_reaches_the_client_unchanged(tmp_path: Path) -> Non
 
     async def scenario(engine: Engine) -> None:
         await engine.load(shouting(), tmp_path)
-        engine.tasks = {"shout": shouting(preprocess=refuse)}
+        engine.loaded["shout"].task = shouting(preprocess=refuse)
         with pytest.raises(InvalidInput, match="text: too loud"):
             await engine.answer("shout", ShoutRequest(text="a"))
 

@@ -122,6 +122,24 @@ def test_assets_that_cannot_be_read_leave_the_task_out(copy: Path) -> None:
     with_engine(scenario, replace(TRANSLATION, load_assets=unreadable), shouting())
 
 
+def test_a_model_of_other_languages_is_tried_with_those(copy: Path) -> None:
+    foreign = replace(
+        TRANSLATION, example=lambda: Request(text="a", source="eng_Latn", target="deu_Latn")
+    )
+    asked: list[tuple[str, str]] = []
+
+    def preprocess(request: Request, assets: Any) -> list[dict[str, Any]]:
+        asked.append((request.source, request.target))
+        return TRANSLATION.preprocess(request, assets)
+
+    async def scenario(engine: Engine) -> None:
+        await engine.load(replace(foreign, preprocess=preprocess), copy)
+        assert engine.status()["translation"] == "ready"
+        assert asked == [("en", "de")]
+
+    with_engine(scenario, foreign)
+
+
 def broken(*_: Any) -> Any:
     raise RuntimeError("shapes differ")
 

@@ -144,7 +144,7 @@ def test_without_timestamps_a_segment_is_a_window(assets: task.Assets) -> None:
 def test_an_english_only_model_knows_no_languages(assets: task.Assets) -> None:
     assert assets.prompt(task.Request(audio=b"x", timestamps=True)) == [assets.start]
     assert assets.prompt(task.Request(audio=b"x")) == [assets.start, assets.no_timestamps]
-    with pytest.raises(InvalidInput, match=r"^language: 'de' is not one of en"):
+    with pytest.raises(InvalidInput, match=r"^language: 'de' is not one of auto, en"):
         task.preprocess(task.Request(audio=wav(noise(1)), language="de"), assets)
 
 
@@ -152,9 +152,45 @@ def test_a_multilingual_model_is_told_the_language(assets: task.Assets) -> None:
     many = task.Assets(**{**vars(assets), "languages": {"en": 258, "de": 259}})
     request = task.Request(audio=wav(noise(1)), language="de", timestamps=True)
     (item,) = task.preprocess(request, many)
-    assert item["prompt"].tolist() == [assets.start, 259, assets.transcribe]
-    with pytest.raises(InvalidInput, match="'xx' is not one of de, en"):
+    assert item["prompt"].tolist() == [assets.start, 259, assets.tasks["transcribe"]]
+    with pytest.raises(InvalidInput, match="'xx' is not one of auto, de, en"):
         task.preprocess(task.Request(audio=wav(noise(1)), language="xx"), many)
+
+
+class Speaking(Scripted):
+    """Says what a script has, in a language that is heard in the first window alone."""
+
+    def say(self, inputs: Arrays, outputs: Arrays) -> None:
+        super().say(inputs, outputs)
+        spoken = {True: "<|de|>", False: "<|en|>"}
+        for row, position, heard in zip(
+            outputs["logits"], inputs["past_lengths"], inputs["cross_key_0"], strict=True
+        ):
+            if position == 0:
+                row[self.assets.tokenizer.token_to_id(spoken[heard[0, 0, 0] == 0])] = 50
+
+
+def test_all_windows_are_in_the_language_of_the_first(assets: task.Assets) -> None:
+    token = assets.tokenizer.token_to_id
+    codes = {code: token(f"<|{code}|>") for code in ("en", "de")}
+    many = task.Assets(**{**vars(assets), "languages": codes})
+    runner = Speaking(many, {(0, 0): said(many, " Eins."), (1, 0): said(many, " Zwei.")})
+    runner.said_before = 3
+    items = windows_of(10, 5)
+    prompt = many.prompt(task.Request(audio=b"x", task="translate"))
+    assert prompt == [many.start, many.start, token("<|translate|>"), many.no_timestamps]
+    for item in items:
+        item |= {"prompt": np.array(prompt), "opening": items[0]["features"]}
+    rows = task.forward(runner, many, items)  # type: ignore[arg-type]
+    assert [row["language"].tolist() for row in rows] == [[codes["de"]]] * 2
+    found = task.postprocess(task.example(), many, items, rows)
+    assert (found.text, found.language) == ("Eins. Zwei.", "de")
+    assert runner.batches == [2, 1]
+
+
+def test_an_english_only_model_does_not_translate(assets: task.Assets) -> None:
+    with pytest.raises(InvalidInput, match=r"^task: "):
+        task.preprocess(task.Request(audio=wav(noise(1)), task="translate"), assets)
 
 
 def test_a_long_recording_is_cut_into_windows(assets: task.Assets) -> None:
@@ -194,7 +230,7 @@ def test_a_file_over_the_limit_is_refused() -> None:
 def test_the_example_fits_the_contract(assets: task.Assets) -> None:
     (item,) = task.preprocess(task.example(), assets)
     spec = task.CONTRACT["encoder"].inputs["features"]
-    assert item["features"].shape == spec.axes[1:]
+    assert item["features"].shape == (80, 3_000)
     assert item["features"].dtype == spec.dtype
 
 

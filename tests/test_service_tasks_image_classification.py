@@ -18,6 +18,7 @@ from service.errors import InvalidInput, Problem, TooLarge, UnsupportedMedia
 from service.tasks import image_classification as task
 
 NAMES = ["cat", "dog", "frog"]
+ASSETS = task.Assets(NAMES)
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
@@ -179,7 +180,7 @@ def test_damaged_bytes_are_answered_or_refused_and_nothing_else(format: str) -> 
 
 
 @pytest.mark.parametrize(
-    "fields", [{"image": b""}, {"image": b"x", "top_k": 0}, {"image": b"x", "top_k": 11}, {}]
+    "fields", [{"image": b""}, {"image": b"x", "top_k": 0}, {"image": b"x", "top_k": 101}, {}]
 )
 def test_a_request_outside_its_limits_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -203,11 +204,11 @@ def classified(colours: Sequence[str], *, top_k: int = 5) -> list[task.Response]
     model: Any = RedModel()
     images = [encoded(Image.new("RGB", (50, 40), colour)) for colour in colours]
     requests = [task.Request(image=image, top_k=top_k) for image in images]
-    items = [task.preprocess(request, NAMES)[0] for request in requests]
+    items = [task.preprocess(request, ASSETS)[0] for request in requests]
     assert all(item["pixels"].flags.c_contiguous for item in items)
-    rows = task.forward(model, NAMES, items)
+    rows = task.forward(model, ASSETS, items)
     return [
-        task.postprocess(request, NAMES, [item], [row])
+        task.postprocess(request, ASSETS, [item], [row])
         for request, item, row in zip(requests, items, rows, strict=True)
     ]
 
@@ -232,18 +233,18 @@ def test_top_k_bounds_the_classes() -> None:
 def test_huge_logits_give_finite_scores() -> None:
     request = task.example()
     rows = [{"logits": np.array([1e4, -1e4, 0], np.float32)}]
-    answer = task.postprocess(request, NAMES, [{}], rows)
+    answer = task.postprocess(request, ASSETS, [{}], rows)
     assert answer.labels[0].score == 1
 
 
 def test_class_names_come_from_the_models_folder(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(json.dumps(NAMES))
-    assert task.load_assets(tmp_path) == NAMES
+    assert task.load_assets(tmp_path) == ASSETS
 
 
 def test_the_example_fits_the_contract() -> None:
-    (item,) = task.preprocess(task.example(), NAMES)
+    (item,) = task.preprocess(task.example(), ASSETS)
     spec = task.CONTRACT["model"].inputs["pixels"]
-    assert item["pixels"].shape == spec.axes[1:]
+    assert item["pixels"].shape == (3, task.SIDE, task.SIDE)
     assert item["pixels"].dtype == spec.dtype
     assert task.cost(item) == 1

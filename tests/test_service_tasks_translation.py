@@ -80,7 +80,7 @@ def test_no_piece_is_too_long_for_the_model(text: str, assets: Assets) -> None:
     pieces = task.pieces(text, "en", assets)
     assert len(pieces) > 1
     for piece in pieces:
-        assert len(assets.tokenizer.encode(piece).ids) <= task.MAX_SENTENCE_TOKENS
+        assert len(assets.tokenizer.encode(piece)) <= task.MAX_SENTENCE_TOKENS
 
 
 def test_a_long_sentence_is_cut_between_words(assets: Assets) -> None:
@@ -97,10 +97,11 @@ def test_the_white_space_between_sentences_is_kept(text: str, assets: Assets) ->
 
 def test_an_item_is_a_sentence_between_its_target_language_and_the_end(assets: Assets) -> None:
     (item,) = task.preprocess(request_of("I read.", beam_size=3, max_new_tokens=7), assets)
-    start = assets.tokenizer.token_to_id("<de>")
-    assert item["source"][0] == item["start"] == start
-    assert item["source"][-1] == assets.end
-    assert assets.tokenizer.decode(item["source"][1:-1].tolist()).strip() == "I read."
+    (start,) = assets.directions.targets["de"].prompt
+    assert item["source"][0] == start
+    assert item["prompt"].tolist() == [start]
+    assert item["source"][-1] == assets.directions.end
+    assert assets.tokenizer.decode(item["source"][1:-1].tolist()) == "I read."
     assert (item["beam_size"], item["max_new_tokens"]) == (3, 7)
     assert task.cost(item) == 3 * len(item["source"])
 
@@ -182,7 +183,7 @@ def test_alternatives_are_joined_by_rank_and_not_repeated(assets: Assets) -> Non
     rows = [
         {"log_probability": np.array(-1.0), "scored": np.array(4)}
         | {
-            task.tokens_of(rank): np.array(assets.tokenizer.encode(text).ids)
+            task.tokens_of(rank): np.array(assets.tokenizer.encode(text))
             for rank, text in enumerate(texts)
         }
         for texts in said
@@ -193,13 +194,18 @@ def test_alternatives_are_joined_by_rank_and_not_repeated(assets: Assets) -> Non
 
 
 def test_every_language_has_english_on_one_side(assets: Assets) -> None:
-    assert assets.languages == ("en", "de", "fr")
-    assert assets.pairs == {("en", "de"), ("de", "en"), ("en", "fr"), ("fr", "en")}
+    assert assets.directions.languages == ["de", "en", "fr"]
+    assert set(assets.directions.pairs or ()) == {
+        ("en", "de"),
+        ("de", "en"),
+        ("en", "fr"),
+        ("fr", "en"),
+    }
 
 
 def test_a_text_of_a_special_token_is_a_text(assets: Assets) -> None:
     """A user's `</s>` or `<fr>` must not end or redirect the translation."""
     (item,) = task.preprocess(request_of("a </s> <fr> b"), assets)
     inner = item["source"][1:-1].tolist()
-    assert assets.end not in inner
-    assert assets.tokenizer.token_to_id("<fr>") not in inner
+    assert assets.directions.end not in inner
+    assert assets.directions.targets["fr"].prompt[0] not in inner

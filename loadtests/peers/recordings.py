@@ -15,7 +15,7 @@ from rich.console import Console
 
 from export.model import round_to_float16
 from export.source import from_package
-from loadtests.peers import ggml, hugging_face, lowered
+from loadtests.peers import ggml, lowered
 from loadtests.peers.engines.attendant import transcriber
 from loadtests.peers.peer import (
     ATTENDANT,
@@ -27,6 +27,7 @@ from loadtests.peers.peer import (
     REFERENCE,
     SPEECH,
 )
+from models import whisper_checkpoint
 from models.architectures.whisper import Whisper
 from service import audio
 from service.log_mel import RATE_HZ, WINDOW_S
@@ -99,7 +100,9 @@ def prepare(name: str, folder: Path, data_dir: Path) -> None:
     complete_package(source, folder / PACKAGE, assets, model.config.vocab)
     round_to_float16(model)
     console.print("  the checkpoint for other engines")
-    hugging_face.write_whisper(model, folder / HUGGING_FACE, assets, source / "tokenizer.json")
+    whisper_checkpoint.write_whisper(
+        model, folder / HUGGING_FACE, assets, source / "tokenizer.json"
+    )
     console.print("  Attendant's exports")
     samples, words = zip(*clips(data_dir), strict=True)
     run = transcriber(assets, threads=1)

@@ -6,7 +6,7 @@ Transformer", 3.3), and the mean of the positions in place of a class token, so 
 be truncated to a window and still nothing is unheard.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -146,6 +146,9 @@ def graphs(model: KeywordTransformer) -> tuple[Graph]:
     """The whole model; its input always has one second of frames."""
     config = model.config
 
+    features = CONTRACT["model"].inputs["features"]
+    axes = ("batch", config.frames, config.mels)
+
     def inputs(batch: int) -> dict[str, Tensor]:
         return {"features": torch.randn(batch, config.frames, config.mels)}
 
@@ -153,7 +156,7 @@ def graphs(model: KeywordTransformer) -> tuple[Graph]:
         Graph(
             name="model",
             module=model,
-            contract=CONTRACT["model"],
+            contract=replace(CONTRACT["model"], inputs={"features": replace(features, axes=axes)}),
             outputs=["logits"],
             inputs=inputs,
             cases=[{"batch": 3}, {"batch": 1}, {"batch": 8}],

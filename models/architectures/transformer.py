@@ -1,13 +1,15 @@
 """source token ids → target token ids: the encoder-decoder Transformer, for translation.
 
-Source: Vaswani et al. 2017, "Attention Is All You Need", with pre-norm blocks, a deep encoder and
-a shallow decoder (Kasai et al. 2021, "Deep Encoder, Shallow Decoder": the decoder runs once per
-token, the encoder once per sentence). One embedding serves source, target and output.
+Source: Vaswani et al. 2017, "Attention Is All You Need". What is trained here has pre-norm blocks,
+a deep encoder and a shallow decoder (Kasai et al. 2021, "Deep Encoder, Shallow Decoder": the
+decoder runs once a token, the encoder once a sentence), and one embedding for source, target and
+output. The options of `Config` make it the models of Marian, BART, M2M100 and T5.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -23,15 +25,18 @@ from models.graph import (
     written_cache,
 )
 from models.layers import (
+    Block,
     Cache,
     DecoderLayer,
     EncoderLayer,
+    Mask,
     Memory,
     flat,
     keep_mask,
     pairs,
     sinusoidal_positions,
 )
+from models.positions import RelativeBias
 from models.recipe import Recipe
 from models.score import IGNORE, sums
 from service.tasks.translation import CONTRACT
@@ -39,11 +44,13 @@ from service.tasks.translation import CONTRACT
 LABEL_SMOOTHING = 0.1
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Block):
     """Sizes of the model; `max_len` bounds source and target in tokens."""
 
     vocab: int
+    source_vocab: int | None = None
+    """Of a source embedding of its own; one serves both sides if not set."""
     width: int
     heads: int
     hidden: int
@@ -51,6 +58,17 @@ class Config:
     decoder_layers: int
     max_len: int = 256
     dropout: float = 0.1
+    positions: Literal["sinusoidal", "learned", "relative"] = "sinusoidal"
+    """Added to the embeddings as they are or as a table says, or a bias of the scores."""
+    position_buckets: int = 32
+    farthest_position: int = 128
+    """From this distance on relative positions are the same."""
+    scaled_embedding: bool = True
+    """Embeddings times the square root of the width (Vaswani et al. 2017, 3.4)."""
+    embedding_norm: bool = False
+    tied_output: bool = True
+    """The embedding is the output projection too (Press and Wolf 2017)."""
+    output_bias: bool = False
 
 
 PRESETS = {
@@ -75,43 +93,97 @@ PRESETS = {
 }
 
 
+class Side(nn.Module):
+    """What encoder and decoder have each for itself, besides their layers."""
+
+    positions: Tensor
+
+    def __init__(self, config: Config, *, both_ways: bool) -> None:
+        super().__init__()
+        width = config.width
+        if config.positions == "learned":
+            self.positions = nn.Parameter(torch.randn(config.max_len, width) * 0.02)
+        elif config.positions == "relative":
+            self.bias = RelativeBias(
+                config.heads,
+                buckets=config.position_buckets,
+                farthest=config.farthest_position,
+                both_ways=both_ways,
+            )
+        if config.embedding_norm:
+            self.norm = config.make_norm(width)
+
+
 class Transformer(nn.Module):
-    """Encoder and decoder over one shared vocabulary."""
+    """Encoder and decoder, over one shared vocabulary or two."""
 
     positions: Tensor
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        sizes = (config.width, config.heads, config.hidden, config.dropout)
-        self.embedding = nn.Embedding(config.vocab, config.width)
+        width = config.width
+        sizes = (width, config.heads, config.hidden, config.dropout, config)
+        self.embedding = nn.Embedding(config.vocab, width)
+        if config.source_vocab:
+            self.source_embedding = nn.Embedding(config.source_vocab, width)
+        self.source_side = Side(config, both_ways=True)
+        self.target_side = Side(config, both_ways=False)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(config.encoder_layers))
-        self.encoder_norm = nn.LayerNorm(config.width)
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.decoder_layers))
-        self.decoder_norm = nn.LayerNorm(config.width)
-        positions = sinusoidal_positions(config.max_len, config.width)
-        self.register_buffer("positions", positions, persistent=False)
-        nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        if config.norm_first:
+            self.encoder_norm = config.make_norm(width)
+            self.decoder_norm = config.make_norm(width)
+        if not config.tied_output:
+            self.output = nn.Linear(width, config.vocab, bias=False)
+        if config.output_bias:
+            self.output_bias = nn.Parameter(torch.zeros(config.vocab))
+        if config.positions == "sinusoidal":
+            positions = sinusoidal_positions(config.max_len, width)
+            self.register_buffer("positions", positions, persistent=False)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
 
     def embed(
-        self, tokens: Int[Tensor, "batch len"], positions: Float[Tensor, "#batch len width"]
+        self,
+        tokens: Int[Tensor, "batch len"],
+        positions: Int[Tensor, "batch len"] | slice,
+        *,
+        source: bool = False,
     ) -> Float[Tensor, "batch len width"]:
-        embedded: Tensor = self.embedding(tokens)
-        return embedded * math.sqrt(self.config.width) + positions
+        config, side = self.config, self.source_side if source else self.target_side
+        own = source and config.source_vocab
+        x: Tensor = (self.source_embedding if own else self.embedding)(tokens)
+        if config.scaled_embedding:
+            x = x * math.sqrt(config.width)
+        if config.positions != "relative":
+            table = self.positions if config.positions == "sinusoidal" else side.positions
+            x = x + table[positions]
+        if config.embedding_norm:
+            x = side.norm(x)
+        return x
 
     def encode(
         self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, " batch"]
     ) -> list[Memory]:
         """Source tokens → the cross-attention keys and values of every decoder layer."""
-        mask = keep_mask(lengths, source.shape[1])
-        x = self.embed(source, self.positions[None, : source.shape[1]])
+        mask: Mask = keep_mask(lengths, source.shape[1])
+        if self.config.positions == "relative":
+            positions = torch.arange(source.shape[1], device=source.device)
+            bias = self.source_side.bias(positions[None], positions)
+            mask = torch.where(mask, bias, torch.finfo(bias.dtype).min / 2)
+        x = self.embed(source, slice(source.shape[1]), source=True)
         for layer in self.encoder:
             x = layer(x, mask=mask)
-        x = self.encoder_norm(x)
+        if self.config.norm_first:
+            x = self.encoder_norm(x)
         return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[operator,union-attr]
 
     def project(self, x: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions vocab"]:
-        return functional.linear(self.decoder_norm(x), self.embedding.weight)
+        config = self.config
+        if config.norm_first:
+            x = self.decoder_norm(x)
+        weight = self.embedding.weight if config.tied_output else self.output.weight
+        return functional.linear(x, weight, self.output_bias if config.output_bias else None)
 
     def forward(
         self,
@@ -122,9 +194,14 @@ class Transformer(nn.Module):
         """Teacher-forced logits: position t sees target tokens 0..t."""
         mask = keep_mask(source_lengths, source.shape[1])
         memories = self.encode(source, source_lengths)
-        x = self.embed(target, self.positions[None, : target.shape[1]])
+        bias = None
+        if self.config.positions == "relative":
+            positions = torch.arange(target.shape[1], device=target.device)
+            bias = self.target_side.bias(positions[None], positions)
+            bias = bias.masked_fill(positions[:, None] < positions[None, :], -math.inf)
+        x = self.embed(target, slice(target.shape[1]))
         for layer, memory in zip(self.decoder, memories, strict=True):
-            x = layer(x, memory=memory, memory_mask=mask)
+            x = layer(x, memory=memory, memory_mask=mask, bias=bias)
         return self.project(x)
 
     def step(
@@ -136,7 +213,11 @@ class Transformer(nn.Module):
         caches: Sequence[Cache],
     ) -> tuple[Float[Tensor, "batch vocab"], list[Memory], list[Cache]]:
         """One decoding step; the rows may have pasts of different lengths."""
-        x = self.embed(tokens, self.positions[past_lengths][:, None])
+        x = self.embed(tokens, past_lengths[:, None])
+        bias = None
+        if self.config.positions == "relative":
+            positions = torch.arange(caches[0][0].shape[2], device=tokens.device)
+            bias = self.target_side.bias(past_lengths[:, None], positions)
         kept, presents = [], []
         for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
             x, present, same = layer.step(  # type: ignore[operator]
@@ -145,6 +226,7 @@ class Transformer(nn.Module):
                 past_lengths=past_lengths,
                 memory=memory,
                 memory_lengths=source_lengths,
+                bias=bias,
             )
             kept.append(same)
             presents.append(present)
@@ -233,7 +315,7 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
         return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
 
     def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
-        source = torch.randint(config.vocab, (batch, src_len))
+        source = torch.randint(config.source_vocab or config.vocab, (batch, src_len))
         return {"source": source, "source_lengths": lengths(batch, src_len)}
 
     def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:

@@ -1,9 +1,12 @@
-"""pixels → class logits: the vision transformer at CIFAR scale, for image classification.
+"""pixels → class logits: the vision transformer, for image classification.
 
 Sources: Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words" (patches, class token); Hassani
 et al. 2021, "Escaping the Big Data Paradigm with Compact Transformers" (tokens from convolutions,
 attention pooling); Xiao et al. 2021, "Early Convolutions Help Transformers See Better". With few
 images, and an hour on one core, convolutions learn faster what every picture has in common.
+Touvron et al. 2021, "Training data-efficient image transformers & distillation through attention"
+(distillation token); Oquab et al. 2023, "DINOv2" (scaled layers, and a head that sees the mean of
+the patches beside the class token).
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +19,7 @@ from torch.nn import functional
 
 from models.datasets import Batch
 from models.graph import Attentions, Graph
-from models.layers import EncoderLayer
+from models.layers import Block, EncoderLayer, ScaledEncoderLayer
 from models.recipe import Recipe
 from models.score import sums
 from service.tasks.image_classification import CONTRACT
@@ -43,8 +46,11 @@ class Config:
     side: int = 32
     stem: tuple[int, ...] = ()
     patch: int = 4
-    pooling: Literal["class-token", "attention"] = "class-token"
+    pooling: Literal["class-token", "distilled", "class-and-mean", "attention"] = "class-token"
     dropout: float = 0.0
+    norm_eps: float = 1e-5
+    scaled: bool = False
+    """Layers have a learned factor per channel of what they add."""
     mirrored: bool = False
     """Answers, at twice the work, with the mean over a picture and its mirror image."""
 
@@ -89,21 +95,49 @@ class Stage(nn.Sequential):
 class ClassToken(nn.Module):
     """A learned token before the others, whose last state stands for the picture."""
 
+    vectors = 1
+    """Of `width` numbers each, in what is made of a picture."""
+    learned = 1
+
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.token = nn.Parameter(torch.randn(1, self.learned, width) * 0.02)
 
-    def prepare(self, tokens: Tokens) -> Float[Tensor, "batch patches+1 width"]:
+    def prepare(self, tokens: Tokens) -> Float[Tensor, "batch positions width"]:
         return torch.cat([self.token.expand(len(tokens), -1, -1), tokens], dim=1)
 
     def forward(
         self, tokens: Float[Tensor, "batch positions width"]
-    ) -> Float[Tensor, "batch width"]:
+    ) -> Float[Tensor, "batch pooled"]:
         return tokens[:, 0]
+
+
+class Distilled(ClassToken):
+    """Two learned tokens side by side: the class token, and one that a teacher taught."""
+
+    vectors = learned = 2
+
+    def forward(
+        self, tokens: Float[Tensor, "batch positions width"]
+    ) -> Float[Tensor, "batch pooled"]:
+        return tokens[:, :2].flatten(1)
+
+
+class ClassAndMean(ClassToken):
+    """The class token, and beside it the mean of the patches."""
+
+    vectors = 2
+
+    def forward(
+        self, tokens: Float[Tensor, "batch positions width"]
+    ) -> Float[Tensor, "batch pooled"]:
+        return torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
 
 
 class AttentionPooling(nn.Module):
     """softmax(score(tokens))^T tokens, a mean by importance (Hassani et al. 2021, equation 4)."""
+
+    vectors = 1
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -119,6 +153,8 @@ class AttentionPooling(nn.Module):
 
 POOLINGS: dict[str, type[ClassToken | AttentionPooling]] = {
     "class-token": ClassToken,
+    "distilled": Distilled,
+    "class-and-mean": ClassAndMean,
     "attention": AttentionPooling,
 }
 
@@ -136,12 +172,13 @@ class VisionTransformer(nn.Module):
         self.tokens = nn.Conv2d(channels[-1], config.width, config.patch, stride=config.patch)
         self.positions = nn.Parameter(torch.randn(1, config.patches, config.width) * 0.02)
         self.pooling = POOLINGS[config.pooling](config.width)
+        layer = ScaledEncoderLayer if config.scaled else EncoderLayer
+        sizes = (config.width, config.heads, config.hidden, config.dropout)
         self.layers = nn.ModuleList(
-            EncoderLayer(config.width, config.heads, config.hidden, config.dropout)
-            for _ in range(config.layers)
+            layer(*sizes, Block(norm_epsilon=config.norm_eps)) for _ in range(config.layers)
         )
-        self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, config.classes)
+        self.norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.head = nn.Linear(self.pooling.vectors * config.width, config.classes)
 
     def forward(self, pixels: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch classes"]:
         if self.training or not self.config.mirrored:

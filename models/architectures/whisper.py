@@ -6,7 +6,7 @@ positions in the encoder, learned ones in the decoder, one embedding for input a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -185,6 +185,8 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
     """Encoder and decoding step; the encoder's input has one length only."""
     config = model.config
     names = layer_names(config.decoder_layers)
+    features = CONTRACT["encoder"].inputs["features"]
+    axes = ("batch", config.mels, config.frames)
 
     def encoder_inputs(batch: int) -> dict[str, Tensor]:
         return {"features": torch.randn(batch, config.mels, config.frames)}
@@ -207,7 +209,9 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
         Graph(
             name="encoder",
             module=_Encoder(model),
-            contract=CONTRACT["encoder"],
+            contract=replace(
+                CONTRACT["encoder"], inputs={"features": replace(features, axes=axes)}
+            ),
             outputs=[f"cross_{name}" for name in names],
             inputs=encoder_inputs,
             cases=[{"batch": 2}, {"batch": 1}, {"batch": 3}],

@@ -56,10 +56,10 @@ def _languages(said: Mapping[str, Any], assets: Assets) -> tuple[str, str]:
     for field in ("source", "target"):
         if not said.get(field):
             raise _invalid(f"missing {field} parameter")
-        if said[field] not in assets.languages:
+        if said[field] not in assets.directions.languages:
             raise MalformedRequest(f"{str(said[field])[:16]} is not supported")
     source, target = said["source"], said["target"]
-    if source != target and (source, target) not in assets.pairs:
+    if source != target and not assets.directions.knows(source, target):
         raise MalformedRequest(
             f"{_named(target)} is not available as a target language from {_named(source)}"
         )
@@ -144,19 +144,19 @@ def routes(entrance: Entrance) -> list[Route]:
             return JSONResponse(_answer(said, texts, each, many), headers=OPEN)
 
     async def languages(request: HttpRequest) -> Response:
-        known = assets()
+        known = assets().directions
         listed = [
             {
                 "code": code,
                 "name": NAMES.get(code, code),
-                "targets": sorted({b for a, b in known.pairs if a == code} | {code}),
+                "targets": sorted({b for b in known.languages if known.knows(code, b)} | {code}),
             }
-            for code in sorted(known.languages)
+            for code in known.languages
         ]
         return JSONResponse(listed, headers=OPEN)
 
     async def settings(request: HttpRequest) -> Response:
-        known = sorted(assets().languages)
+        known = assets().directions.languages
         told = {
             "apiKeys": False,
             "charLimit": MAX_TEXT_CHARS,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aservice/pb/attendant.proto\x12\x0c\x61ttendant.v1\"R\n\x14\x43lassifyAudioRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_audioB\x08\n\x06_top_k\"\xc4\x01\n\x15\x43lassifyAudioResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyAudioResponse.Label\x12\x0f\n\x07start_s\x18\x04 \x01(\x01\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"}\n\x11TranscribeRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x15\n\x08language\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x17\n\ntimestamps\x18\x03 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_audioB\x0b\n\t_languageB\r\n\x0b_timestamps\"\xf7\x01\n\x12TranscribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12:\n\x08segments\x18\x06 \x03(\x0b\x32(.attendant.v1.TranscribeResponse.Segment\x1a\x37\n\x07Segment\x12\x0f\n\x07start_s\x18\x01 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x02 \x01(\x01\x12\x0c\n\x04text\x18\x03 \x01(\t\"x\n\x0fTranscribeEvent\x12(\n\x07partial\x18\x01 \x01(\x0b\x32\x15.attendant.v1.PartialH\x00\x12\x32\n\x06\x61nswer\x18\x02 \x01(\x0b\x32 .attendant.v1.TranscribeResponseH\x00\x42\x07\n\x05\x65vent\"R\n\x14\x43lassifyImageRequest\x12\x12\n\x05image\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_imageB\x08\n\x06_top_k\"\xb3\x01\n\x15\x43lassifyImageResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyImageResponse.Label\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\x92\x02\n\x10TranslateRequest\x12\x0c\n\x04text\x18\x01 \x03(\t\x12\x13\n\x06source\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06target\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tbeam_size\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x0emax_new_tokens\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1b\n\x0elength_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x19\n\x0c\x61lternatives\x18\x07 \x01(\x05H\x05\x88\x01\x01\x42\t\n\x07_sourceB\t\n\x07_targetB\x0c\n\n_beam_sizeB\x11\n\x0f_max_new_tokensB\x11\n\x0f_length_penaltyB\x0f\n\r_alternatives\"\xe2\x01\n\x11TranslateResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x41\n\x0ctranslations\x18\x03 \x03(\x0b\x32+.attendant.v1.TranslateResponse.Translation\x1aP\n\x0bTranslation\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\x05\x12\x14\n\x0c\x61lternatives\x18\x04 \x03(\t\"v\n\x0eTranslateEvent\x12(\n\x07partial\x18\x01 \x01(\x0b\x32\x15.attendant.v1.PartialH\x00\x12\x31\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1f.attendant.v1.TranslateResponseH\x00\x42\x07\n\x05\x65vent\"^\n\x07Timings\x12\x15\n\rpreprocess_ms\x18\x01 \x01(\x01\x12\x10\n\x08queue_ms\x18\x02 \x01(\x01\x12\x12\n\ncompute_ms\x18\x03 \x01(\x01\x12\x16\n\x0epostprocess_ms\x18\x04 \x01(\x01\"8\n\x07Partial\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08replaces\x18\x03 \x01(\x08\x32\x87\x04\n\tAttendant\x12X\n\rClassifyAudio\x12\".attendant.v1.ClassifyAudioRequest\x1a#.attendant.v1.ClassifyAudioResponse\x12O\n\nTranscribe\x12\x1f.attendant.v1.TranscribeRequest\x1a .attendant.v1.TranscribeResponse\x12T\n\x10TranscribeStream\x12\x1f.attendant.v1.TranscribeRequest\x1a\x1d.attendant.v1.TranscribeEvent0\x01\x12X\n\rClassifyImage\x12\".attendant.v1.ClassifyImageRequest\x1a#.attendant.v1.ClassifyImageResponse\x12L\n\tTranslate\x12\x1e.attendant.v1.TranslateRequest\x1a\x1f.attendant.v1.TranslateResponse\x12Q\n\x0fTranslateStream\x12\x1e.attendant.v1.TranslateRequest\x1a\x1c.attendant.v1.TranslateEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aservice/pb/attendant.proto\x12\x0c\x61ttendant.v1\"R\n\x14\x43lassifyAudioRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_audioB\x08\n\x06_top_k\"\xc4\x01\n\x15\x43lassifyAudioResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyAudioResponse.Label\x12\x0f\n\x07start_s\x18\x04 \x01(\x01\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\x99\x01\n\x11TranscribeRequest\x12\x12\n\x05\x61udio\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x15\n\x08language\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04task\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x17\n\ntimestamps\x18\x03 \x01(\x08H\x03\x88\x01\x01\x42\x08\n\x06_audioB\x0b\n\t_languageB\x07\n\x05_taskB\r\n\x0b_timestamps\"\xf7\x01\n\x12TranscribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12:\n\x08segments\x18\x06 \x03(\x0b\x32(.attendant.v1.TranscribeResponse.Segment\x1a\x37\n\x07Segment\x12\x0f\n\x07start_s\x18\x01 \x01(\x01\x12\r\n\x05\x65nd_s\x18\x02 \x01(\x01\x12\x0c\n\x04text\x18\x03 \x01(\t\"x\n\x0fTranscribeEvent\x12(\n\x07partial\x18\x01 \x01(\x0b\x32\x15.attendant.v1.PartialH\x00\x12\x32\n\x06\x61nswer\x18\x02 \x01(\x0b\x32 .attendant.v1.TranscribeResponseH\x00\x42\x07\n\x05\x65vent\"R\n\x14\x43lassifyImageRequest\x12\x12\n\x05image\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\x05top_k\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_imageB\x08\n\x06_top_k\"\xb3\x01\n\x15\x43lassifyImageResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x39\n\x06labels\x18\x03 \x03(\x0b\x32).attendant.v1.ClassifyImageResponse.Label\x1a%\n\x05Label\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"\x92\x02\n\x10TranslateRequest\x12\x0c\n\x04text\x18\x01 \x03(\t\x12\x13\n\x06source\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06target\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tbeam_size\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x0emax_new_tokens\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1b\n\x0elength_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x19\n\x0c\x61lternatives\x18\x07 \x01(\x05H\x05\x88\x01\x01\x42\t\n\x07_sourceB\t\n\x07_targetB\x0c\n\n_beam_sizeB\x11\n\x0f_max_new_tokensB\x11\n\x0f_length_penaltyB\x0f\n\r_alternatives\"\xe2\x01\n\x11TranslateResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12)\n\ntimings_ms\x18\x02 \x01(\x0b\x32\x15.attendant.v1.Timings\x12\x41\n\x0ctranslations\x18\x03 \x03(\x0b\x32+.attendant.v1.TranslateResponse.Translation\x1aP\n\x0bTranslation\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\x05\x12\x14\n\x0c\x61lternatives\x18\x04 \x03(\t\"v\n\x0eTranslateEvent\x12(\n\x07partial\x18\x01 \x01(\x0b\x32\x15.attendant.v1.PartialH\x00\x12\x31\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1f.attendant.v1.TranslateResponseH\x00\x42\x07\n\x05\x65vent\"^\n\x07Timings\x12\x15\n\rpreprocess_ms\x18\x01 \x01(\x01\x12\x10\n\x08queue_ms\x18\x02 \x01(\x01\x12\x12\n\ncompute_ms\x18\x03 \x01(\x01\x12\x16\n\x0epostprocess_ms\x18\x04 \x01(\x01\"8\n\x07Partial\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08replaces\x18\x03 \x01(\x08\x32\x87\x04\n\tAttendant\x12X\n\rClassifyAudio\x12\".attendant.v1.ClassifyAudioRequest\x1a#.attendant.v1.ClassifyAudioResponse\x12O\n\nTranscribe\x12\x1f.attendant.v1.TranscribeRequest\x1a .attendant.v1.TranscribeResponse\x12T\n\x10TranscribeStream\x12\x1f.attendant.v1.TranscribeRequest\x1a\x1d.attendant.v1.TranscribeEvent0\x01\x12X\n\rClassifyImage\x12\".attendant.v1.ClassifyImageRequest\x1a#.attendant.v1.ClassifyImageResponse\x12L\n\tTranslate\x12\x1e.attendant.v1.TranslateRequest\x1a\x1f.attendant.v1.TranslateResponse\x12Q\n\x0fTranslateStream\x12\x1e.attendant.v1.TranslateRequest\x1a\x1c.attendant.v1.TranslateEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,32 +37,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYAUDIORESPONSE']._serialized_end=325
   _globals['_CLASSIFYAUDIORESPONSE_LABEL']._serialized_start=288
   _globals['_CLASSIFYAUDIORESPONSE_LABEL']._serialized_end=325
-  _globals['_TRANSCRIBEREQUEST']._serialized_start=327
-  _globals['_TRANSCRIBEREQUEST']._serialized_end=452
-  _globals['_TRANSCRIBERESPONSE']._serialized_start=455
-  _globals['_TRANSCRIBERESPONSE']._serialized_end=702
-  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_start=647
-  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_end=702
-  _globals['_TRANSCRIBEEVENT']._serialized_start=704
-  _globals['_TRANSCRIBEEVENT']._serialized_end=824
-  _globals['_CLASSIFYIMAGEREQUEST']._serialized_start=826
-  _globals['_CLASSIFYIMAGEREQUEST']._serialized_end=908
-  _globals['_CLASSIFYIMAGERESPONSE']._serialized_start=911
-  _globals['_CLASSIFYIMAGERESPONSE']._serialized_end=1090
+  _globals['_TRANSCRIBEREQUEST']._serialized_start=328
+  _globals['_TRANSCRIBEREQUEST']._serialized_end=481
+  _globals['_TRANSCRIBERESPONSE']._serialized_start=484
+  _globals['_TRANSCRIBERESPONSE']._serialized_end=731
+  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_start=676
+  _globals['_TRANSCRIBERESPONSE_SEGMENT']._serialized_end=731
+  _globals['_TRANSCRIBEEVENT']._serialized_start=733
+  _globals['_TRANSCRIBEEVENT']._serialized_end=853
+  _globals['_CLASSIFYIMAGEREQUEST']._serialized_start=855
+  _globals['_CLASSIFYIMAGEREQUEST']._serialized_end=937
+  _globals['_CLASSIFYIMAGERESPONSE']._serialized_start=940
+  _globals['_CLASSIFYIMAGERESPONSE']._serialized_end=1119
   _globals['_CLASSIFYIMAGERESPONSE_LABEL']._serialized_start=288
   _globals['_CLASSIFYIMAGERESPONSE_LABEL']._serialized_end=325
-  _globals['_TRANSLATEREQUEST']._serialized_start=1093
-  _globals['_TRANSLATEREQUEST']._serialized_end=1367
-  _globals['_TRANSLATERESPONSE']._serialized_start=1370
-  _globals['_TRANSLATERESPONSE']._serialized_end=1596
-  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_start=1516
-  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_end=1596
-  _globals['_TRANSLATEEVENT']._serialized_start=1598
-  _globals['_TRANSLATEEVENT']._serialized_end=1716
-  _globals['_TIMINGS']._serialized_start=1718
-  _globals['_TIMINGS']._serialized_end=1812
-  _globals['_PARTIAL']._serialized_start=1814
-  _globals['_PARTIAL']._serialized_end=1870
-  _globals['_ATTENDANT']._serialized_start=1873
-  _globals['_ATTENDANT']._serialized_end=2392
+  _globals['_TRANSLATEREQUEST']._serialized_start=1122
+  _globals['_TRANSLATEREQUEST']._serialized_end=1396
+  _globals['_TRANSLATERESPONSE']._serialized_start=1399
+  _globals['_TRANSLATERESPONSE']._serialized_end=1625
+  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_start=1545
+  _globals['_TRANSLATERESPONSE_TRANSLATION']._serialized_end=1625
+  _globals['_TRANSLATEEVENT']._serialized_start=1627
+  _globals['_TRANSLATEEVENT']._serialized_end=1745
+  _globals['_TIMINGS']._serialized_start=1747
+  _globals['_TIMINGS']._serialized_end=1841
+  _globals['_PARTIAL']._serialized_start=1843
+  _globals['_PARTIAL']._serialized_end=1899
+  _globals['_ATTENDANT']._serialized_start=1902
+  _globals['_ATTENDANT']._serialized_end=2421
 # @@protoc_insertion_point(module_scope)

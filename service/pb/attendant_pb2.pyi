@@ -34,14 +34,16 @@ class ClassifyAudioResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyAudioResponse.Label, _Mapping]]] = ..., start_s: _Optional[float] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("audio", "language", "timestamps")
+    __slots__ = ("audio", "language", "task", "timestamps")
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMPS_FIELD_NUMBER: _ClassVar[int]
     audio: bytes
     language: str
+    task: str
     timestamps: bool
-    def __init__(self, audio: _Optional[bytes] = ..., language: _Optional[str] = ..., timestamps: _Optional[bool] = ...) -> None: ...
+    def __init__(self, audio: _Optional[bytes] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., timestamps: _Optional[bool] = ...) -> None: ...
 
 class TranscribeResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "text", "language", "duration_s", "segments")

@@ -93,6 +93,8 @@ class Task:
     expected: str
     """What the answer to the example contains; load tests count anything else as a failure."""
     generation: Generation | None = None
+    adapt: Callable[[Any, Any], RequestModel] | None = None
+    """The example, assets → what such a model can be asked; where not every one knows the same."""
 
 
 def task_names() -> list[str]:
@@ -112,9 +114,8 @@ def task(name: str) -> Task:
         (module.__doc__ or "").splitlines()[0],
         *(getattr(module, name) for name in REQUIRED),
     )
-    if not generates:
-        return made
-    return replace(made, generation=Generation(*(getattr(module, name) for name in GENERATION)))
+    found = Generation(*(getattr(module, name) for name in GENERATION)) if generates else None
+    return replace(made, generation=found, adapt=getattr(module, "adapt", None))
 
 
 def tasks() -> list[Task]:

@@ -1,11 +1,13 @@
 """spoken word → the most likely keywords with their probabilities.
 
-The model hears one second. Shorter recordings are padded on both sides; longer ones are heard
-second by second, half overlapping, and the second with the surest keyword decides.
+The model hears one second, or as much as its `preprocessor_config.json` says. Shorter recordings
+are padded; longer ones are heard piece by piece, half overlapping, and the piece with the surest
+keyword decides.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ from jaxtyping import Float32
 from numpy import ndarray
 from pydantic import BaseModel, Field
 
+from service import cepstrum, pixels
 from service.audio import decode, mel_filters, power_spectrogram
 from service.contract import Graph, Tensor
+from service.fbank import Fbank
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
@@ -37,14 +41,14 @@ _FILTERS = mel_filters(rate_hz=RATE_HZ, n_fft=N_FFT, mels=MELS, min_hz=20, max_h
 
 
 class Request(RequestModel):
-    """Find the keyword that is spoken in a recording."""
+    """Find the keyword that is spoken in a recording, or what is heard."""
 
     audio: bytes = Field(
         min_length=1,
         max_length=MAX_AUDIO_BYTES,
         description="A WAV, FLAC, MP3 or OGG file of up to 10 MiB and 60 s.",
     )
-    top_k: int = Field(default=5, ge=1, le=12, description="Labels wanted, the likeliest first.")
+    top_k: int = Field(default=5, ge=1, le=100, description="Labels wanted, the likeliest first.")
 
 
 class Label(BaseModel):
@@ -55,23 +59,21 @@ class Label(BaseModel):
 
 
 class Response(ResponseModel):
-    """The likeliest labels of the second that decided."""
+    """The likeliest labels of the piece that decided."""
 
     labels: list[Label]
-    start_s: float = Field(description="Where in the recording that second starts.")
+    start_s: float = Field(description="Where in the recording that piece starts.")
 
 
 CONTRACT = {
     "model": Graph(
-        inputs={"features": Tensor("float32", ("batch", FRAMES, MELS))},
+        inputs={"features": Tensor("float32", ("batch", None, None))},
         outputs={"logits": Tensor("float32", ("batch", None))},
     )
 }
 
 
-def load_assets(folder: Path) -> tuple[str, ...]:
-    """The labels of `labels.json`, in the order of the model's classes."""
-    return tuple(json.loads((folder / "labels.json").read_text()))
+Features = Float32[ndarray, "frames mels"]
 
 
 def features(
@@ -83,43 +85,74 @@ def features(
     return scaled
 
 
-def starts(samples: int) -> list[int]:
-    """Where the seconds of a recording start; the last one ends where the recording does."""
-    last = max(0, samples - WINDOW_SAMPLES)
-    return [*range(0, last, STRIDE_SAMPLES), last]
+def middle(samples: Float32[ndarray, " samples"]) -> Float32[ndarray, " second"]:
+    """A second in whose middle the samples lie."""
+    missing = WINDOW_SAMPLES - len(samples)
+    return np.pad(samples, (missing // 2, missing - missing // 2))
 
 
-def preprocess(request: Request, assets: tuple[str, ...]) -> list[Item]:
-    """One item per second heard."""
+def of_a_second(samples: Float32[ndarray, " samples"]) -> Features:
+    """What a model that was trained here takes."""
+    return features(middle(samples))
+
+
+@dataclass(frozen=True)
+class Assets:
+    """The labels in the order of the classes, and what the model hears of a recording."""
+
+    labels: Sequence[str]
+    window_samples: int = WINDOW_SAMPLES
+    features: Callable[[Float32[ndarray, " samples"]], Features] = of_a_second
+    """Samples of at most one window → what the model takes."""
+
+
+def load_assets(folder: Path) -> Assets:
+    """Read `labels.json` and the file that says what the features are, if there is one."""
+    labels = tuple(json.loads((folder / "labels.json").read_text(encoding="utf-8")))
+    if (folder / cepstrum.NAME).exists():
+        made = cepstrum.Cepstrum(folder / cepstrum.NAME)
+        return Assets(labels, features=lambda samples: made(middle(samples)))
+    if (folder / pixels.NAME).exists():
+        fbank = Fbank.read(folder / pixels.NAME)
+        return Assets(labels, fbank.samples, fbank)
+    return Assets(labels)
+
+
+def starts(samples: int, window_samples: int = WINDOW_SAMPLES) -> list[int]:
+    """Where the pieces of a recording start; the last one ends where the recording does."""
+    last = max(0, samples - window_samples)
+    return [*range(0, last, window_samples // 2), last]
+
+
+def preprocess(request: Request, assets: Assets) -> list[Item]:
+    """One item per piece heard."""
     samples = decode(request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S)
-    missing = max(0, WINDOW_SAMPLES - len(samples))
-    padded = np.pad(samples, (missing // 2, missing - missing // 2))
     return [
         {
-            "features": features(padded[start : start + WINDOW_SAMPLES]),
+            "features": assets.features(samples[start : start + assets.window_samples]),
             "start_s": np.array(start / RATE_HZ),
         }
-        for start in starts(len(padded))
+        for start in starts(len(samples), assets.window_samples)
     ]
 
 
-def forward(model: Runner, assets: tuple[str, ...], items: Sequence[Item]) -> list[Row]:
+def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     return rows_of(model.run("model", {"features": stack(items, "features")}))
 
 
 def postprocess(
-    request: Request, assets: tuple[str, ...], items: Sequence[Item], rows: Sequence[Row]
+    request: Request, assets: Assets, items: Sequence[Item], rows: Sequence[Row]
 ) -> Response:
-    """The labels of the second in which a keyword is likeliest; its scores are not mixed."""
+    """The labels of the piece in which a keyword is likeliest; its scores are not mixed."""
     logits = np.stack([row["logits"] for row in rows])
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = odds / odds.sum(axis=1, keepdims=True)
-    keyword = np.array([not label.startswith("_") for label in assets])
+    keyword = np.array([not label.startswith("_") for label in assets.labels])
     decides = int((probabilities * keyword).max(axis=1).argmax())
     scores = probabilities[decides]
     best = np.argsort(-scores, kind="stable")[: request.top_k]
     return Response(
-        labels=[Label(label=assets[index], score=float(scores[index])) for index in best],
+        labels=[Label(label=assets.labels[index], score=float(scores[index])) for index in best],
         start_s=float(items[decides]["start_s"]),
     )
 

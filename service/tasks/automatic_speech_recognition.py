@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ SURE_SILENCE_PROBABILITY = 0.9
 MAX_BANNED = 3
 """Further attempts at a window whose text loops; it is given up after them."""
 TIMESTAMP_FRAMES = round(TIMESTAMP_S * RATE_HZ / HOP)
+DETECTED = "auto"
+"""The language that asks for detection."""
 ENGLISH_TOKENS = 50_363
 """Tokens before the timestamps of the English-only models; the multilingual ones have one more."""
 
@@ -70,7 +72,13 @@ class Request(RequestModel):
         description="A WAV, FLAC, MP3 or OGG file of up to 25 MiB and 30 minutes.",
     )
     language: str = Field(
-        default="en", min_length=2, max_length=3, description="Language spoken, as en."
+        default=DETECTED,
+        min_length=2,
+        max_length=4,
+        description=f"Language spoken, as en; {DETECTED}: what its first window sounds like.",
+    )
+    task: Literal["transcribe", "translate"] = Field(
+        default="transcribe", description="Text in the language spoken, or in English."
     )
     timestamps: bool = Field(
         default=False,
@@ -98,7 +106,7 @@ class Response(ResponseModel):
 _MEMORY = Tensor("float32", ("batch", None, None, None), cached=True)
 CONTRACT = {
     "encoder": Graph(
-        inputs={"features": Tensor("float32", ("batch", MELS, FRAMES))},
+        inputs={"features": Tensor("float32", ("batch", None, FRAMES))},
         outputs={"cross_key_*": _MEMORY, "cross_value_*": _MEMORY},
     ),
     "decoder": decoding_step({}),
@@ -112,22 +120,35 @@ class Assets:
     tokenizer: Tokenizer
     start: int
     end: int
-    transcribe: int
+    tasks: Mapping[str, int]
+    """transcribe and translate → token."""
     no_speech: int
     no_timestamps: int
     languages: Mapping[str, int]
     """Code → token; empty for an English-only model."""
     suppressed: NDArray[np.int64]
     suppressed_first: NDArray[np.int64]
+    mels: int = MELS
 
     @property
     def first_timestamp(self) -> int:
         return self.no_timestamps + 1
 
     def prompt(self, request: Request) -> list[int]:
-        """The tokens before the transcript."""
-        spoken = [self.languages[request.language], self.transcribe] if self.languages else []
+        """The tokens before the transcript; the start stands for a language yet to be found."""
+        language = self.languages.get(request.language, self.start)
+        spoken = [language, self.tasks[request.task]] if self.languages else []
         return [self.start, *spoken, *([] if request.timestamps else [self.no_timestamps])]
+
+    def language(self, logits: Logits) -> int:
+        """The token of the likeliest language, by the logits behind the start."""
+        tokens = list(self.languages.values())
+        return tokens[int(logits[tokens].argmax())]
+
+    def spoken(self, tokens: NDArray[np.int64]) -> str:
+        """The code of the language whose token stands in a prompt, or that of no other model."""
+        codes = {token: code for code, token in self.languages.items()}
+        return codes[int(tokens[0])] if codes else "en"
 
     def rule(self, prompt: Sequence[int], banned: Sequence[int]) -> Rule:
         """What may come next behind `prompt`; the banned tokens never."""
@@ -151,7 +172,7 @@ def _id(tokenizer: Tokenizer, token: str) -> int:
 
 
 def load_assets(folder: Path) -> Assets:
-    """Read `tokenizer.json`, and the suppressed tokens of the package's `config.json`.
+    """Read `tokenizer.json`, and the suppressed tokens and languages of `config.json`.
 
     Timestamps are the tokens behind the tokenizer's last.
     """
@@ -160,38 +181,45 @@ def load_assets(folder: Path) -> Assets:
     added = tokenizer.get_added_tokens_decoder().items()
     languages = {token.content[2:-2]: id for id, token in added if id in set(config["lang_ids"])}
     no_timestamps = _id(tokenizer, "<|notimestamps|>")
+    silent = "<|nospeech|>" if tokenizer.token_to_id("<|nospeech|>") else "<|nocaptions|>"
     return Assets(
         tokenizer,
         start=_id(tokenizer, "<|startoftranscript|>"),
         end=_id(tokenizer, "<|endoftext|>"),
-        transcribe=_id(tokenizer, "<|transcribe|>"),
-        no_speech=_id(tokenizer, "<|nocaptions|>"),
+        tasks={task: _id(tokenizer, f"<|{task}|>") for task in ("transcribe", "translate")},
+        no_speech=_id(tokenizer, silent),
         no_timestamps=no_timestamps,
         languages=languages if no_timestamps >= ENGLISH_TOKENS else {},
         suppressed=np.array(config["suppress_ids"], np.int64),
         suppressed_first=np.array(config["suppress_ids_begin"], np.int64),
+        mels=config.get("mels", MELS),
     )
 
 
 def preprocess(request: Request, assets: Assets) -> list[Item]:
     """One item per window, with the features of its samples."""
     known = assets.languages or {"en": 0}
-    if request.language not in known:
-        raise InvalidInput(
-            f"{request.language!r} is not one of {', '.join(sorted(known))}", "language"
-        )
+    names = [DETECTED, *sorted(known)]
+    if request.language not in names:
+        raise InvalidInput(f"{request.language!r} is not one of {', '.join(names)}", "language")
+    if request.task == "translate" and not assets.languages:
+        raise InvalidInput("an English-only model has nothing to translate", "task")
     samples = audio.decode(
         request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S
     )
     prompt = np.array(assets.prompt(request))
+    spans = windows(samples)
+    features = [log_mel(samples[start:stop], mels=assets.mels) for start, stop in spans]
     return [
         {
-            "features": log_mel(samples[start:stop]),
+            "features": heard,
+            # All windows are in the language of the first.
+            "opening": features[0],
             "prompt": prompt,
             "start_s": np.array(start / RATE_HZ),
             "end_s": np.array(stop / RATE_HZ),
         }
-        for start, stop in windows(samples)
+        for heard, (start, stop) in zip(features, spans, strict=True)
     ]
 
 
@@ -206,6 +234,9 @@ def generate(item: Item, assets: Assets) -> Way:
     Where a transcript stops short of its window's end, the rest is transcribed too, and its tokens
     are appended with their times moved on. A window whose text loops is transcribed again without
     the token it loops on, where OpenAI's decoder would draw another text at random.
+
+    A language that is not known is heard behind the start token: in the first window on the way,
+    in those that follow by a search of its own.
     """
     first = assets.first_timestamp
     prompt = item["prompt"].tolist()
@@ -225,6 +256,18 @@ def generate(item: Item, assets: Assets) -> Way:
     def hear(logits: Logits) -> None:
         nonlocal no_speech
         no_speech = float(np.exp(logits[assets.no_speech] - log_sum_exp(logits[None])[0]))
+        if prompt[1:2] == [assets.start]:
+            prompt[1] = assets.language(logits)
+
+    if prompt[1:2] == [assets.start] and float(item["start_s"]):
+        yield Search(
+            prompt=[assets.start],
+            end=assets.end,
+            max_new_tokens=1,
+            first=hear,
+            inputs={"features": item["opening"]},
+            standing=lambda certain: [],
+        )
 
     while True:
         best, *_ = yield Search(
@@ -251,7 +294,7 @@ def generate(item: Item, assets: Assets) -> Way:
         if heard <= offset:
             break
         offset = heard
-    return {"tokens": np.array(tokens, np.int64)}
+    return {"tokens": np.array(tokens, np.int64), "language": np.array(prompt[1:2])}
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
@@ -290,7 +333,7 @@ def postprocess(
     ]
     return Response(
         text=" ".join(segment.text for segment in segments),
-        language=request.language,
+        language=assets.spoken(rows[0]["language"]),
         duration_s=round(float(items[-1]["end_s"]), 3),
         segments=segments,
     )

@@ -1,13 +1,16 @@
 """picture → its most likely classes with their probabilities: image classification.
 
-The model sees the middle square of the picture, 32 x 32 pixels small, upright and on white. Colour
-profiles are not applied, and of an animation only the first picture counts.
+The model sees the picture upright and on white, as its `preprocessor_config.json` says, or without
+one the middle square, 32 x 32 pixels small. Colour profiles are not applied, and of an animation
+only the first picture counts.
 """
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -15,6 +18,7 @@ from numpy import ndarray
 from PIL import Image, ImageOps
 from pydantic import BaseModel, Field
 
+from service import pixels
 from service.contract import Graph, Tensor
 from service.errors import InvalidInput, Problem, TooLarge, UnsupportedMedia
 from service.schema import RequestModel, ResponseModel, Score
@@ -43,7 +47,7 @@ class Request(RequestModel):
         max_length=MAX_IMAGE_BYTES,
         description=f"A PNG, JPEG or WebP file, up to 10 MiB and {MAX_MEGAPIXELS} megapixels.",
     )
-    top_k: int = Field(default=5, ge=1, le=10, description="Classes wanted, the likeliest first.")
+    top_k: int = Field(default=5, ge=1, le=100, description="Classes wanted, the likeliest first.")
 
 
 class Label(BaseModel):
@@ -61,20 +65,18 @@ class Response(ResponseModel):
 
 CONTRACT = {
     "model": Graph(
-        inputs={"pixels": Tensor("float32", ("batch", 3, SIDE, SIDE))},
+        inputs={"pixels": Tensor("float32", ("batch", 3, None, None))},
         outputs={"logits": Tensor("float32", ("batch", None))},
     )
 }
 
 
-def load_assets(folder: Path) -> list[str]:
-    """The names of the classes, in the order of the logits, from `labels.json`."""
-    names: list[str] = json.loads((folder / "labels.json").read_text())
-    return names
+Pixels = Float32[ndarray, "3 height width"]
+T = TypeVar("T")
 
 
-def square(content: bytes) -> UInt8[ndarray, "side side 3"]:
-    """A picture file → its middle square as `SIDE` x `SIDE` red, green and blue.
+def decoded(content: bytes, use: Callable[[Image.Image], T]) -> T:
+    """What `use` makes of a picture file that is opened and not yet decoded.
 
     Raises UnsupportedMedia if it is none of the formats, TooLarge if it has too many pixels
     (which the header tells, before anything is decoded) and InvalidInput if it is broken. All of
@@ -88,33 +90,52 @@ def square(content: bytes) -> UInt8[ndarray, "side side 3"]:
             if width * height > MAX_MEGAPIXELS * 1e6:
                 size = f"{width} x {height} pixels; at most {MAX_MEGAPIXELS} megapixels"
                 raise TooLarge(size, "image")
-            return np.asarray(_upright_square(image))
+            return use(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(f"at most {MAX_MEGAPIXELS} megapixels", "image") from error
     except Problem:
         raise
+    except pixels.Stretched as error:
+        raise InvalidInput(str(error), "image") from error
     except Exception as error:  # Pillow raises ten different types for broken files.
         raise InvalidInput("the picture cannot be decoded: the file is broken", "image") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Red, green and blue, with transparency where there is any."""
+    if image.mode.startswith("I"):
+        # 16-bit grey. Pillow 12 would clip it at 255 instead of scaling it.
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return _on_white(ImageOps.exif_transpose(_eight_bits(image)))
 
 
 def _upright_square(image: Image.Image) -> Image.Image:
     # A large JPEG is decoded at a fraction of its size, which is several times faster.
     image.draft("RGB", (4 * SIDE, 4 * SIDE))
-    if image.mode.startswith("I"):
-        # 16-bit grey. Pillow 12 would clip it at 255 instead of scaling it.
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image = _eight_bits(image)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     image = image.resize(
         (SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
     )
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
-        return image
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+    return _on_white(ImageOps.exif_transpose(image))
+
+
+def square(content: bytes) -> UInt8[ndarray, "side side 3"]:
+    """A picture file → its middle square as `SIDE` x `SIDE` red, green and blue."""
+    return decoded(content, lambda image: np.asarray(_upright_square(image)))
 
 
 def normalised(
@@ -128,22 +149,44 @@ def normalised(
     return np.moveaxis(scaled, -1, -3)
 
 
-def preprocess(request: Request, assets: list[str]) -> list[Item]:
-    return [{"pixels": np.ascontiguousarray(normalised(square(request.image)))}]
+def small(content: bytes) -> Pixels:
+    """What a model that was trained here on CIFAR-10 takes."""
+    return np.ascontiguousarray(normalised(square(content)))
 
 
-def forward(model: Runner, assets: list[str], items: Sequence[Item]) -> list[Row]:
+@dataclass(frozen=True)
+class Assets:
+    """The names of the classes, in the order of the logits, and how a picture becomes an input."""
+
+    labels: Sequence[str]
+    pixels: Callable[[bytes], Pixels] = small
+
+
+def load_assets(folder: Path) -> Assets:
+    """Read `labels.json` and, if it is there, `preprocessor_config.json`."""
+    labels: list[str] = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    if not (folder / pixels.NAME).exists():
+        return Assets(labels)
+    as_checkpoint = pixels.read(folder / pixels.NAME)
+    return Assets(labels, lambda content: decoded(content, lambda of: as_checkpoint(_upright(of))))
+
+
+def preprocess(request: Request, assets: Assets) -> list[Item]:
+    return [{"pixels": assets.pixels(request.image)}]
+
+
+def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     return rows_of(model.run("model", {"pixels": stack(items, "pixels")}))
 
 
 def postprocess(
-    request: Request, assets: list[str], items: Sequence[Item], rows: Sequence[Row]
+    request: Request, assets: Assets, items: Sequence[Item], rows: Sequence[Row]
 ) -> Response:
     logits = rows[0]["logits"]
     exponentials = np.exp(logits - logits.max())
     scores = exponentials / exponentials.sum()
     best = np.argsort(-scores, kind="stable")[: request.top_k]
-    return Response(labels=[Label(label=assets[i], score=float(scores[i])) for i in best])
+    return Response(labels=[Label(label=assets.labels[i], score=float(scores[i])) for i in best])
 
 
 def cost(item: Item) -> int:

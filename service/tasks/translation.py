@@ -4,7 +4,7 @@ Texts are cut into sentences, which are translated as one batch and joined again
 space that stood between them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
@@ -14,14 +14,16 @@ import numpy as np
 import sentencex
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
-from tokenizers import Tokenizer
 
+from service import directions, subwords
 from service.contract import Graph, Tensor, decoding_step
 from service.decoder import Way, complete
+from service.directions import Directions
 from service.errors import InvalidInput
 from service.schema import RequestModel, ResponseModel, Score
-from service.search import Search
+from service.search import Logits, Rule, Search
 from service.session import Runner
+from service.subwords import Subwords
 from service.tasks import Item, Row, stack
 
 RPC = "Translate"
@@ -33,8 +35,8 @@ MAX_TEXTS = 64
 MAX_SENTENCE_TOKENS = 200
 MAX_ROWS = 64
 """Hypotheses that are decoded together; more make steps longer and little faster in all."""
-MAX_LEN = 201
-"""The start token and as many new ones as may be asked for."""
+MAX_LEN = 202
+"""Two tokens that ask for a language, and as many new ones as may be asked for."""
 MAX_ENCODE_COST = 512
 BESIDE = True
 
@@ -110,27 +112,24 @@ CONTRACT = {
 class Assets:
     """The vocabulary and what it says about languages."""
 
-    tokenizer: Tokenizer
-    languages: tuple[str, ...]
-    pairs: frozenset[tuple[str, str]]
-    starts: Mapping[str, int]
-    """Language → the token that asks for it."""
-    end: int
+    tokenizer: Subwords
+    directions: Directions
 
 
 def load_assets(folder: Path) -> Assets:
-    """Read `tokenizer.json`; its tokens `<en>`, `<de>`, ... name the languages."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.encode_special_tokens = True  # a text that says </s> does not end there
-    added = tokenizer.get_added_tokens_decoder().values()
-    languages = tuple(
-        t.content[1:-1] for t in added if len(t.content) == 4 and "/" not in t.content
-    )
-    # Trained on pairs that have English on one side.
-    pairs = frozenset((a, b) for a in languages for b in languages if a != b and "en" in (a, b))
-    vocab = tokenizer.get_vocab()  # once: it makes a table of all tokens
+    """Read the vocabulary and `translation.json`.
+
+    Where there is none, tokens `<en>`, `<de>`, ... of `tokenizer.json` name the languages.
+    """
+    tokenizer = subwords.read(folder)
+    if (folder / directions.NAME).exists():
+        return Assets(tokenizer, directions.read(folder))
+    assert isinstance(tokenizer, subwords.FromJson)
+    added = tokenizer.tokenizer.get_added_tokens_decoder().values()
+    languages = [t.content[1:-1] for t in added if len(t.content) == 4 and "/" not in t.content]
+    vocab = tokenizer.tokenizer.get_vocab()  # once: it makes a table of all tokens
     starts = {language: vocab[f"<{language}>"] for language in languages}
-    return Assets(tokenizer, languages, pairs, starts, vocab["</s>"])
+    return Assets(tokenizer, directions.with_english(starts, vocab["</s>"]))
 
 
 def texts_of(request: Request) -> list[str]:
@@ -139,7 +138,7 @@ def texts_of(request: Request) -> list[str]:
 
 def _halves(text: str, assets: Assets) -> list[str]:
     """Cut a sentence that is too long for the model at the space nearest its middle."""
-    if len(assets.tokenizer.encode(text).ids) <= MAX_SENTENCE_TOKENS:
+    if len(assets.tokenizer.encode(text)) <= MAX_SENTENCE_TOKENS:
         return [text]
     middle = len(text) // 2
     spaces = [index for index, char in enumerate(text) if char.isspace() and index]
@@ -161,16 +160,18 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
     What stands between two sentences is `before` the second; only the last has any `after` it.
     """
+    languages = assets.directions
     for field in ("source", "target"):
-        if getattr(request, field) not in assets.languages:
-            known = ", ".join(sorted(assets.languages))
+        if getattr(request, field) not in languages.languages:
+            known = ", ".join(languages.languages)
             raise InvalidInput(f"{getattr(request, field)!r} is not one of {known}", field)
-    if (request.source, request.target) not in assets.pairs:
-        known = ", ".join(sorted(f"{a}-{b}" for a, b in assets.pairs))
+    if not languages.knows(request.source, request.target):
         raise InvalidInput(
-            f"{request.source}-{request.target} is not a pair this model knows: {known}", "target"
+            f"{request.source}-{request.target} is not a pair this model knows: {languages.known}",
+            "target",
         )
-    start = assets.starts[request.target]
+    source, target = languages.sources[request.source], languages.targets[request.target]
+    before = [*target.before, *source.before]
     items = []
     for index, text in enumerate(texts_of(request)):
         if not text.strip():
@@ -183,14 +184,14 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
                 between += piece
                 continue
             leading, trailing = piece.split(sentence)
-            ids = [start, *assets.tokenizer.encode(sentence).ids, assets.end]
+            ids = [*before, *assets.tokenizer.encode(sentence), *source.after]
             items.append(
                 {
                     "index": np.array(index),
                     "before": np.array(between + leading),
                     "after": np.array(""),
                     "source": np.array(ids, np.int64),
-                    "start": np.array(start),
+                    "prompt": np.array(target.prompt, np.int64),
                     "beam_size": np.array(request.beam_size),
                     "max_new_tokens": np.array(request.max_new_tokens),
                     "length_penalty": np.array(request.length_penalty),
@@ -214,14 +215,26 @@ def tokens_of(rank: int) -> str:
     return f"tokens_{rank}" if rank else "tokens"
 
 
+def _suppressing(tokens: Sequence[int]) -> Rule | None:
+    """What keeps tokens from being generated."""
+    if not tokens:
+        return None
+
+    def rule(logits: Logits, _: list[list[int]]) -> None:
+        logits[:, tokens] = -np.inf
+
+    return rule
+
+
 def generate(item: Item, assets: Assets) -> Way:
     """The way of one sentence: a single search."""
     hypotheses = yield Search(
-        prompt=[int(item["start"])],
-        end=assets.end,
+        prompt=item["prompt"].tolist(),
+        end=assets.directions.end,
         max_new_tokens=int(item["max_new_tokens"]),
         beam_size=int(item["beam_size"]),
         length_penalty=float(item["length_penalty"]),
+        rule=_suppressing(assets.directions.suppressed),
         inputs={"source": item["source"]},
     )
     row = {
@@ -241,7 +254,7 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
 
 def continued(text: str, item: Item, tokens: Sequence[int], assets: Assets) -> str:
     """A text with the sentence that follows."""
-    return f"{text}{item['before']}{assets.tokenizer.decode(tokens).strip()}"
+    return f"{text}{item['before']}{assets.tokenizer.decode(tokens)}"
 
 
 def texts(response: Response) -> list[str]:
@@ -287,3 +300,12 @@ def cost(item: Item) -> int:
 
 def example() -> Request:
     return Request(text="I like to read books.", source="en", target="de")
+
+
+def adapt(request: Request, assets: Assets) -> Request:
+    """The request; from and to other languages where the model does not know those."""
+    known = assets.directions
+    if known.knows(request.source, request.target):
+        return request
+    source, target = next(known.each())
+    return request.model_copy(update={"source": source, "target": target})

@@ -21,6 +21,7 @@ def _fixed(tensor: Tensor) -> list[int]:
 
 def forward(model: Model, assets: Any, items: Sequence[Item]) -> list[Row]:
     """The tokens of each sentence, without the end token; no scores."""
+    end = assets.directions.end
     most = max(int(item["max_new_tokens"]) for item in items)
     tensors = model.tensors("decoder")
     memory = encode(model, items)
@@ -29,7 +30,7 @@ def forward(model: Model, assets: Any, items: Sequence[Item]) -> list[Row]:
         if name.startswith("past_") and name != "past_lengths":
             heads, width = _fixed(tensor)
             caches[name] = np.zeros((len(items), heads, most, width), tensor.dtype)
-    fed = np.array([[int(item["start"])] for item in items])
+    fed = np.array([item["prompt"] for item in items])  # one token in the shipped model
     lengths = np.zeros(len(items), np.int64)
     logits = np.empty((len(items), *_fixed(tensors["logits"])), np.float32)
     inputs = {**memory, **caches, "tokens": fed, "past_lengths": lengths}
@@ -47,9 +48,9 @@ def forward(model: Model, assets: Any, items: Sequence[Item]) -> list[Row]:
         fed[:, 0] = logits.argmax(axis=1)
         for row in list(going):
             token = int(fed[row, 0])
-            if token != assets.end:
+            if token != end:
                 found[row].append(token)
-            if token == assets.end or len(found[row]) == int(items[row]["max_new_tokens"]):
+            if token == end or len(found[row]) == int(items[row]["max_new_tokens"]):
                 going.discard(row)
     return [
         {

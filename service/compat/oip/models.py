@@ -76,6 +76,8 @@ class Models:
         if name == task.name:
             return self._whole[name]
         loaded = self.engine.loaded[task.name]
+        if not reachable(loaded.task):
+            raise NotFound(f"{loaded.name} is not one graph of pixels or features")
         known = self._raw.get(name)
         if known is None or known[0] is not loaded:
             known = self._raw[name] = (loaded, RawModel(task, loaded))

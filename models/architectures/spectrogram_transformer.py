@@ -1,0 +1,126 @@
+"""mel frames → class logits: the Audio Spectrogram Transformer, for audio classification.
+
+Source: Gong et al. 2021, "AST: Audio Spectrogram Transformer": overlapping patches of a
+spectrogram, the class and distillation tokens of DeiT, whose mean is classified.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.datasets import Batch
+from models.graph import Attentions, Graph
+from models.layers import Block, EncoderLayer
+from models.recipe import Recipe
+from models.score import sums
+from service.tasks.audio_classification import CONTRACT
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the model; a patch of `patch` bands and frames begins every stride."""
+
+    classes: int
+    width: int
+    heads: int
+    hidden: int
+    layers: int
+    mels: int = 128
+    frames: int = 1_024
+    patch: int = 16
+    frequency_stride: int = 10
+    time_stride: int = 10
+    norm_eps: float = 1e-12
+
+    @property
+    def patches(self) -> int:
+        bands = (self.mels - self.patch) // self.frequency_stride + 1
+        return bands * ((self.frames - self.patch) // self.time_stride + 1)
+
+
+PRESETS = {
+    "testing": Config(
+        classes=3, width=32, heads=2, hidden=64, layers=2, mels=32, frames=46, patch=16
+    ),
+    "base": Config(classes=527, width=768, heads=12, hidden=3_072, layers=12),
+}
+
+
+class SpectrogramTransformer(nn.Module):
+    """Tokens from overlapping patches, two learned ones before them."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        strides = (config.frequency_stride, config.time_stride)
+        self.tokens = nn.Conv2d(1, config.width, config.patch, stride=strides)
+        self.learned = nn.Parameter(torch.randn(1, 2, config.width) * 0.02)
+        self.positions = nn.Parameter(torch.randn(1, 2 + config.patches, config.width) * 0.02)
+        block = Block(norm_epsilon=config.norm_eps)
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, config.hidden, 0.0, block)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.head_norm = nn.LayerNorm(config.width, config.norm_eps)
+        self.head = nn.Linear(config.width, config.classes)
+
+    def forward(
+        self, features: Float[Tensor, "batch frames mels"]
+    ) -> Float[Tensor, "batch classes"]:
+        patches = self.tokens(features.transpose(1, 2)[:, None]).flatten(2).transpose(1, 2)
+        x = torch.cat([self.learned.expand(len(patches), -1, -1), patches], dim=1)
+        x = x + self.positions
+        for layer in self.layers:
+            x = layer(x)
+        pooled = self.norm(x)[:, :2].mean(dim=1)
+        logits: Tensor = self.head(self.head_norm(pooled))
+        return logits
+
+
+def build(config: Config) -> SpectrogramTransformer:
+    return SpectrogramTransformer(config)
+
+
+def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Cross entropy; `labels` are probabilities of each class."""
+    return functional.cross_entropy(model(batch["features"]).float(), batch["labels"])
+
+
+def score(model: nn.Module, batch: Batch) -> dict[str, float]:
+    """Over a dev batch of recordings."""
+    return sums(model(batch["features"]), batch["labels"].argmax(-1))
+
+
+def graphs(model: SpectrogramTransformer) -> tuple[Graph]:
+    """The whole model; its input always has as many frames."""
+    config = model.config
+    features = CONTRACT["model"].inputs["features"]
+    axes = ("batch", config.frames, config.mels)
+
+    def inputs(batch: int) -> dict[str, Tensor]:
+        return {"features": torch.randn(batch, config.frames, config.mels)}
+
+    return (
+        Graph(
+            name="model",
+            module=model,
+            contract=replace(CONTRACT["model"], inputs={"features": replace(features, axes=axes)}),
+            outputs=["logits"],
+            inputs=inputs,
+            cases=[{"batch": 2}, {"batch": 1}, {"batch": 3}],
+        ),
+    )
+
+
+def attentions(config: Config) -> dict[str, Attentions]:
+    """One per layer."""
+    return {"model": Attentions(whole=config.layers)}
+
+
+TOLERANCE = 5e-4
+RECIPES: dict[str, Recipe] = {}
+"""None: the weights are imported."""

@@ -1,0 +1,223 @@
+"""pixels → class logits: the hierarchical transformer Swin, for image classification.
+
+Source: Liu et al. 2021, "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows":
+attention inside windows with a learned bias for each distance (equation 4), every second time with
+windows that are shifted by half; between stages four neighbours become one position of twice the
+width.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.attention import attend, join_heads, split_heads
+from models.datasets import Batch
+from models.graph import Attentions, Graph
+from models.layers import FeedForward
+from models.recipe import Recipe
+from models.score import sums
+from service.tasks.image_classification import CONTRACT
+
+APART = -100.0
+"""Added to the scores of positions that only the shift has made neighbours, as released."""
+
+Grid = Float[Tensor, "batch rows columns width"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the model; each stage has its own depth and heads, and half the side of the last."""
+
+    classes: int
+    width: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int = 7
+    side: int = 224
+    patch: int = 4
+    expansion: float = 4.0
+    norm_eps: float = 1e-5
+
+
+PRESETS = {
+    "testing": Config(classes=3, width=16, depths=(2, 2), heads=(2, 4), window=4, side=32),
+    "tiny": Config(classes=1_000, width=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24)),
+}
+
+
+def distances(window: int) -> Int[Tensor, "positions positions"]:
+    """For two positions of a window, the row of the table of biases that their distance has."""
+    places = torch.cartesian_prod(torch.arange(window), torch.arange(window))
+    apart = places[:, None] - places[None, :] + window - 1
+    return apart[..., 0] * (2 * window - 1) + apart[..., 1]
+
+
+def windowed(x: Grid, window: int) -> Float[Tensor, "windows positions width"]:
+    """Cut grids, whose sides are multiples of `window`, into squares."""
+    rows = x.unflatten(1, (-1, window)).unflatten(3, (-1, window))  # type: ignore[no-untyped-call]
+    cut: Tensor = rows.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+    return cut
+
+
+def joined(windows: Float[Tensor, "windows positions width"], window: int, across: int) -> Grid:
+    """The inverse, for grids of `across` windows a side."""
+    cut = windows.unflatten(0, (-1, across, across)).unflatten(3, (window, window))  # type: ignore[no-untyped-call]
+    grid: Tensor = cut.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    return grid
+
+
+class WindowAttention(nn.Module):
+    """Attention inside the windows of a grid with `side` positions a side, shifted by `shift`.
+
+    A grid that is no multiple of the window is filled up with zeros, which are attended to as well.
+    """
+
+    distances: Tensor
+    apart: Tensor | None
+
+    def __init__(self, width: int, heads: int, *, side: int, window: int, shift: int) -> None:
+        super().__init__()
+        self.heads, self.side, self.window, self.shift = heads, side, window, shift
+        self.across = -(-side // window)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.biases = nn.Parameter(torch.randn((2 * window - 1) ** 2, heads) * 0.02)
+        self.register_buffer("distances", distances(window), persistent=False)
+        self.register_buffer("apart", self._apart() if shift else None, persistent=False)
+
+    def _apart(self) -> Float[Tensor, "windows 1 positions positions"]:
+        """`APART` where two positions of a window come from different sides of the grid."""
+        full = self.across * self.window
+        place = torch.arange(full)
+        strip = (place >= full - self.window).long() + (place >= full - self.shift).long()
+        region = (3 * strip[:, None] + strip[None, :])[None, :, :, None].float()
+        of = windowed(region, self.window)[..., 0]
+        return (of[:, None, :, None] != of[:, None, None, :]) * APART
+
+    def forward(self, x: Grid) -> Grid:
+        fill = self.across * self.window - self.side
+        x = functional.pad(x, (0, 0, 0, fill, 0, fill)) if fill else x
+        x = x.roll((-self.shift, -self.shift), (1, 2)) if self.shift else x
+        bias = self.biases[self.distances].permute(2, 0, 1)[None]
+        if self.apart is not None:
+            bias = (bias + self.apart)[None].expand(len(x), -1, -1, -1, -1).flatten(0, 1)
+        parts = self.query_key_value(windowed(x, self.window)).chunk(3, dim=-1)
+        query, key, value = (split_heads(part, self.heads) for part in parts)
+        out = self.out(join_heads(attend(query, key, value, mask=bias)))
+        x = joined(out, self.window, self.across)
+        x = x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
+        return x[:, : self.side, : self.side]
+
+
+class Block(nn.Module):
+    """Attention inside windows and feed-forward, each behind a norm."""
+
+    def __init__(
+        self, width: int, heads: int, config: Config, *, side: int, window: int, shift: int
+    ) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, config.norm_eps)
+        self.attention = WindowAttention(width, heads, side=side, window=window, shift=shift)
+        self.feed_forward_norm = nn.LayerNorm(width, config.norm_eps)
+        self.feed_forward = FeedForward(width, int(config.expansion * width))
+
+    def forward(self, x: Grid) -> Grid:
+        x = x + self.attention(self.attention_norm(x))
+        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
+
+
+class Merge(nn.Module):
+    """Four neighbours side by side → one position of twice the width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * width)
+        self.out = nn.Linear(4 * width, 2 * width, bias=False)
+
+    def forward(self, x: Grid) -> Grid:
+        odd = x.shape[1] % 2
+        x = functional.pad(x, (0, 0, 0, odd, 0, odd)) if odd else x
+        four = [x[:, row::2, column::2] for column in range(2) for row in range(2)]
+        merged: Tensor = self.out(self.norm(torch.cat(four, dim=-1)))
+        return merged
+
+
+class Swin(nn.Module):
+    """Patches, stages of window attention with merges between them, the mean of what is left."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        width, side = config.width, config.side // config.patch
+        self.tokens = nn.Conv2d(3, width, config.patch, stride=config.patch)
+        self.tokens_norm = nn.LayerNorm(width)
+        self.stages = nn.ModuleList()
+        self.merges = nn.ModuleList()
+        for depth, heads in zip(config.depths, config.heads, strict=True):
+            if self.stages:
+                self.merges.append(Merge(width))
+                width, side = 2 * width, (side + 1) // 2
+            window = min(config.window, side)
+            shift = config.window // 2 if side > window else 0
+            blocks = (
+                Block(width, heads, config, side=side, window=window, shift=shift * (index % 2))
+                for index in range(depth)
+            )
+            self.stages.append(nn.Sequential(*blocks))
+        self.norm = nn.LayerNorm(width, config.norm_eps)
+        self.head = nn.Linear(width, config.classes)
+
+    def forward(self, pixels: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch classes"]:
+        x = self.tokens_norm(self.tokens(pixels).permute(0, 2, 3, 1))
+        x = self.stages[0](x)
+        for merge, stage in zip(self.merges, self.stages[1:], strict=True):
+            x = stage(merge(x))
+        logits: Tensor = self.head(self.norm(x).flatten(1, 2).mean(dim=1))
+        return logits
+
+
+def build(config: Config) -> Swin:
+    return Swin(config)
+
+
+def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Cross entropy of the classes."""
+    return functional.cross_entropy(model(batch["pixels"]).float(), batch["labels"])
+
+
+def score(model: nn.Module, batch: Batch) -> dict[str, float]:
+    """Over a dev batch of pictures."""
+    return sums(model(batch["pixels"]), batch["labels"])
+
+
+def graphs(model: Swin) -> tuple[Graph]:
+    """The whole model, from normalised pixels to logits."""
+    side = model.config.side
+    pixels = replace(CONTRACT["model"].inputs["pixels"], axes=("batch", 3, side, side))
+
+    def inputs(batch: int) -> dict[str, Tensor]:
+        return {"pixels": torch.randn(batch, 3, side, side)}
+
+    return (
+        Graph(
+            name="model",
+            module=model,
+            contract=replace(CONTRACT["model"], inputs={"pixels": pixels}),
+            outputs=["logits"],
+            inputs=inputs,
+            cases=[{"batch": 2}, {"batch": 1}, {"batch": 3}],
+        ),
+    )
+
+
+def attentions(config: Config) -> dict[str, Attentions]:
+    """One per block."""
+    return {"model": Attentions(whole=sum(config.depths))}
+
+
+TOLERANCE = 5e-4
+RECIPES: dict[str, Recipe] = {}
+"""None: the weights are imported."""
