@@ -50,7 +50,7 @@ BAD_CHECKPOINTS = {
     "no dictionary": (lambda run: torch.save(torch.ones(2), run / checkpoint.NAME), "cut off"),
     "unknown architecture": (
         lambda run: change(run, architecture="rnn"),
-        "is of architecture 'rnn', not one of keyword_transformer, transformer",
+        "is of architecture 'rnn', not one of keyword_transformer, kwt",
     ),
     "other architecture": (
         lambda run: change(run, architecture="vit"),
