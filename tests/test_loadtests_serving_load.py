@@ -81,7 +81,7 @@ def test_a_rate_holds_below_what_a_server_can_do_and_fails_above(
 
     async def both() -> tuple[Trial, Trial]:
         below = await trial(Server(0.002).ask, 60, terms)
-        return below, await trial(Server(0.5).ask, 60, terms)
+        return below, await trial(Server(0.1).ask, 60, terms)
 
     below, above = asyncio.run(both())
     assert below.held
