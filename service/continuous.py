@@ -17,6 +17,7 @@ from service.lane import Lane, Outcome
 from service.search import Beam, Search
 from service.session import Runner
 from service.tasks import Generation, Item
+from service.threads import behind_the_doors
 from service.waiting import Entry
 
 PADDING = 1.5
@@ -127,6 +128,7 @@ class Continuous(Lane):
             super().answer(outcomes)
 
     def _encode_all(self) -> None:
+        behind_the_doors()
         while True:
             with self.queue.changed:
                 self._encoding = False

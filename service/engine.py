@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -16,6 +17,7 @@ from service.session import Runner
 from service.settings import Settings
 from service.stream import Reading, streamed
 from service.tasks import Item, Row, Task
+from service.threads import behind_the_doors
 from service.waiting import Answer
 
 T = TypeVar("T")
@@ -105,7 +107,11 @@ class Engine:
         try:
             task = await asyncio.to_thread(store.kind_of, folder, task)
             threads = cores(task, self.settings)
-            model, _ = await asyncio.to_thread(store.open_model, folder, task, threads=threads)
+            # What runs the graphs inherits the priority of the thread that opens them.
+            with ThreadPoolExecutor(1, initializer=behind_the_doors) as opening:
+                open_model = partial(store.open_model, folder, task, threads=threads)
+                loop = asyncio.get_running_loop()
+                model, _ = await loop.run_in_executor(opening, open_model)
             assets = await asyncio.to_thread(task.load_assets, folder)
         except store.BrokenModel:
             raise
@@ -157,6 +163,14 @@ class Engine:
         if name not in self.loaded:
             return fault or "loading"
         return f"ready, but not with the newest: {fault}" if fault else "ready"
+
+    def foresee(self, task: str, *, timeout_s: float, priority: int = 0) -> None:
+        """Raise Overloaded where a request had better not come now, before anything is read.
+
+        Of no use to a request of a higher priority, which passes those that wait.
+        """
+        if task in self.loaded and not priority:
+            self.loaded[task].foresee(monotonic() + timeout_s)
 
     async def answer(
         self,

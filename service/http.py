@@ -59,6 +59,7 @@ class TaskDoor:
 
     async def _answer(self, request: Request, task: Task, events: EventStream | None) -> Response:
         call = Call(request, self._engine.settings)
+        self._engine.foresee(task.name, **call.asked())
         typed = await call.read(parse(request, task, self._engine.settings.max_body_bytes))
         if events:
             stream = self._engine.stream(task.name, typed, **call.asked())

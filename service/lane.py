@@ -10,6 +10,7 @@ from time import monotonic
 
 from service import telemetry
 from service.tasks import Item, Row
+from service.threads import behind_the_doors
 from service.waiting import Answer, Entry, Waiting, Watch
 
 Outcome = Row | BaseException
@@ -34,16 +35,20 @@ class Lane(ABC):
         self._lock = threading.Lock()
         self._running: Sequence[Entry] = ()
         """What a single run of a graph computes just now."""
-        self._thread = threading.Thread(target=self.work, name=task, daemon=True)
+        self._thread = threading.Thread(target=self._compute, name=task, daemon=True)
         self._thread.start()
+
+    def _compute(self) -> None:
+        behind_the_doors()
+        self.work()
 
     @abstractmethod
     def work(self) -> None:
         """Empty the queue until it is closed and nothing is left."""
 
-    def refuse(self, deadline_s: float) -> None:
-        """Raise Overloaded where a request had better not come now."""
-        self.queue.refuse((), deadline_s)
+    def foresee(self, deadline_s: float, *, coming: int) -> None:
+        """Raise Overloaded where a request had better not come now, behind `coming` others."""
+        self.queue.foresee(deadline_s, coming=coming)
 
     async def submit(
         self,
@@ -108,7 +113,7 @@ class Lane(ABC):
                 entry.future.set_exception(outcome)
             else:
                 assert entry.began_s is not None
-                self.queue.computed(entry.cost, ended_s - entry.began_s)
+                self.queue.computed(entry, ended_s)
                 entry.future.set_result(Answer(outcome, entry.began_s, ended_s))
                 if entry.watch:
                     entry.watch(entry.number, outcome["tokens"].tolist(), True)

@@ -12,13 +12,13 @@ from service import telemetry
 from service.batcher import Batcher
 from service.continuous import Continuous
 from service.errors import Overloaded
+from service.foresight import Pace
 from service.gate import Gate
 from service.lane import Lane
 from service.schema import RequestModel
 from service.session import Runner
 from service.settings import Settings
 from service.tasks import Item, Task
-from service.waiting import Pace
 
 MAX_ENTERING = 256
 """Requests of one task whose input may wait to be read, or is being read."""
@@ -44,10 +44,9 @@ class Loaded:
     gate: Gate = field(default_factory=Gate)
     """Requests that this version answers."""
 
-    async def read(self, request: RequestModel, deadline_s: float) -> list[Item]:
-        """Read a request's input, unless it had better not come now: that costs nothing to say."""
+    def foresee(self, deadline_s: float) -> None:
+        """Raise Overloaded where a request had better not come now: that costs nothing to say."""
         wait_s = self.reading.time_of(self.entering) / self.threads
-        self.lane.refuse(deadline_s - wait_s)
         late = self.entering and monotonic() + wait_s > deadline_s
         if late or self.entering == MAX_ENTERING:
             telemetry.rejected(self.task.name, "deadline" if late else "queue")
@@ -55,6 +54,11 @@ class Loaded:
                 f"{self.entering} requests for {self.task.name} are being read; try again later",
                 retry_after_s=wait_s,
             )
+        self.lane.foresee(deadline_s - wait_s, coming=self.entering)
+
+    async def read(self, request: RequestModel, deadline_s: float) -> list[Item]:
+        """Read a request's input, unless it would come too late."""
+        self.foresee(deadline_s)
         self.entering += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(

@@ -17,15 +17,16 @@ from opentelemetry.trace import SpanContext
 
 from service import telemetry
 from service.errors import Overloaded, Unavailable
+from service.foresight import Duration, Foresight, Pace
 from service.tasks import Item, Row
 
 PRIORITY_S = 1.0
 """How much earlier than it did an item counts as having come, for each step of its priority."""
 CAUTION = 2.0
-"""How many times as long as expected an answer may take: one that comes too late was computed for
-nobody."""
-HALF_LIFE_S = 10.0
-"""Of what is remembered about the speed: busy seconds until it counts half."""
+"""How many times as long as its computation takes on average must be left for an item that begins:
+an answer that comes too late was computed for nobody."""
+USUAL = 100
+"""So many requests say what is usual."""
 
 
 Watch = Callable[[int, Sequence[int], bool], None]
@@ -50,6 +51,9 @@ class Entry:
     future: asyncio.Future[Answer] = field(repr=False)
     place_s: float
     deadline_s: float
+    came_s: float = 0.0
+    expected_s: float = 0.0
+    """How long its answer was to take when it came, waiting included, at the mean pace."""
     began_s: float | None = None
     """None as long as it waits."""
     origin: SpanContext | None = field(default=None, repr=False)
@@ -62,21 +66,6 @@ class Entry:
     def gone(self) -> bool:
         """Nobody waits for it any more."""
         return self.future.done() or monotonic() >= self.deadline_s
-
-
-class Pace:
-    """Cost per second, over the last busy seconds."""
-
-    def __init__(self) -> None:
-        self.cost = self.time_s = 0.0
-
-    def add(self, cost: float, time_s: float) -> None:
-        kept = 0.5 ** (time_s / HALF_LIFE_S)
-        self.cost, self.time_s = self.cost * kept + cost, self.time_s * kept + time_s
-
-    def time_of(self, cost: float) -> float:
-        """How long so much takes; 0 as long as nothing is known."""
-        return cost * self.time_s / self.cost if self.cost else 0.0
 
 
 class Waiting:
@@ -94,28 +83,43 @@ class Waiting:
         """Taken, and not yet answered."""
         self._pace = Pace()
         """Measured while items wait: what the model does when it has enough to do."""
-        self._compute = Pace()
+        self._compute = Duration()
         """From when an item is taken to its row: longer for one of more cost."""
+        self._foresight = Foresight()
         self._taken, self._since_s = 0, math.nan
+        self._usual = 0.0
+        """What a request costs."""
 
-    def refuse(self, costs: Sequence[int], deadline_s: float) -> None:
+    def foresee(self, deadline_s: float, *, coming: int) -> None:
+        """Raise as `add` does for a request whose cost is not known yet.
+
+        It and the `coming` ones that are being read are taken to cost what is usual.
+        """
+        self._refuse([round(self._usual)], self.cost + coming * self._usual, deadline_s)
+
+    def _refuse(self, costs: Sequence[int], ahead: float, deadline_s: float) -> None:
         """Raise Overloaded where so much more would find no room, or would come too late."""
         if self.closed:
             raise Unavailable("the service is shutting down")
-        if not self.cost:
+        if not ahead and not self._busy():
+            # Whoever comes first is let in: else a slow moment would be remembered forever.
             return
-        over = self.cost + sum(costs) - self.max_cost
+        over = ahead + sum(costs) - self.max_cost
         if over > 0:
             telemetry.rejected(self.task, "queue")
             raise Overloaded(
                 f"the queue of {self.task} is full; try again later",
                 retry_after_s=self._pace.time_of(over),
             )
-        # The items of one request are computed beside each other.
-        answer_s = self._pace.time_of(self.cost) + self._compute.time_of(max(costs, default=0))
-        late_s = monotonic() + CAUTION * answer_s - deadline_s
+        needed_s = self._foresight.needed_s(self._expected_s(costs, ahead))
+        late_s = monotonic() + needed_s - deadline_s
         if late_s > 0:
             raise self._too_late(late_s)
+
+    def _expected_s(self, costs: Sequence[int], ahead: float) -> float:
+        """How long the answer to a request that comes now takes on average."""
+        # Its items are computed beside each other.
+        return self._pace.time_of(ahead) + self._compute.time_of(max(costs, default=0))
 
     def add(
         self,
@@ -129,13 +133,16 @@ class Waiting:
         """Put the items of one request in line, or raise Overloaded."""
         loop = asyncio.get_running_loop()
         with self.changed:
-            self.refuse(costs, deadline_s)
-            place_s, origin = monotonic() - priority * PRIORITY_S, telemetry.origin()
+            self._refuse(costs, self.cost, deadline_s)
+            self._usual += (sum(costs) - self._usual) / USUAL
+            now_s, origin = monotonic(), telemetry.origin()
+            place_s = now_s - priority * PRIORITY_S
+            expected_s = self._expected_s(costs, self.cost)
             entries = []
             for number, (item, cost) in enumerate(zip(items, costs, strict=True)):
                 future: asyncio.Future[Answer] = loop.create_future()
                 entry = Entry(
-                    item, cost, future, place_s, deadline_s,
+                    item, cost, future, place_s, deadline_s, now_s, expected_s,
                     origin=origin, number=number, watch=watch,
                 )  # fmt: skip
                 heapq.heappush(self._heap, (place_s, self._count, entry))
@@ -150,6 +157,8 @@ class Waiting:
     def leave(self, entry: Entry) -> None:
         """An item's caller has gone: if it still waits, its room is free at once."""
         with self.changed:
+            if monotonic() >= entry.deadline_s:
+                self._judge(entry, entry.deadline_s)
             if entry.began_s is None:
                 telemetry.cancelled(self.task, "queued")
                 self._grow(-entry.cost)
@@ -170,22 +179,24 @@ class Waiting:
         turned away.
         """
         with self.changed:
-            self._measure()
             while not (taken := self._pop(fits)) and wait():
                 self.changed.wait()
+            self._measure()
             self._taken = sum(entry.cost for entry in taken)
             self._since_s = monotonic() if self._heap else math.nan
         return taken
 
+    def _busy(self) -> bool:
+        """Something has been taken and not answered yet."""
+        return any(not entry.future.done() for entry in self._under_way)
+
     def _pop(self, fits: Callable[[Entry, list[Entry]], bool]) -> list[Entry]:
         now_s = monotonic()
         taken: list[Entry] = []
-        self._under_way = [entry for entry in self._under_way if not entry.future.done()]
-        idle = not self._under_way
+        idle = not self._busy()
         while self._heap:
             entry = self._heap[0][2]
             gone = entry.gone
-            # The first of an idle model is tried: else a slow moment would be remembered forever.
             late_s = -1.0 if idle and not taken else self._late_s(entry, now_s)
             if not gone and late_s <= 0 and not fits(entry, taken):
                 break
@@ -198,7 +209,8 @@ class Waiting:
                 entry.future.get_loop().call_soon_threadsafe(self._turn_away, entry, late_s)
             else:
                 taken.append(entry)
-        self._under_way += taken
+        under_way = [entry for entry in self._under_way if not entry.future.done()]
+        self._under_way = under_way + taken
         return taken
 
     def _late_s(self, entry: Entry, now_s: float) -> float:
@@ -208,6 +220,7 @@ class Waiting:
     def _turn_away(self, entry: Entry, late_s: float) -> None:
         """It waited longer than was expected: nothing was computed, so it may be asked again."""
         if not entry.future.done():
+            self._judge(entry, entry.deadline_s)
             entry.future.set_exception(self._too_late(late_s))
 
     def _too_late(self, late_s: float) -> Overloaded:
@@ -222,9 +235,19 @@ class Waiting:
         if not math.isnan(self._since_s):
             self._pace.add(self._taken, monotonic() - self._since_s)
 
-    def computed(self, cost: int, time_s: float) -> None:
-        """Remember how long the computation of an item took."""
-        self._compute.add(cost, time_s)
+    def computed(self, entry: Entry, ended_s: float) -> None:
+        """Remember how long an item took, alone and with its waiting."""
+        assert entry.began_s is not None
+        self._compute.add(entry.cost, ended_s - entry.began_s)
+        self._judge(entry, ended_s)
+
+    def _judge(self, entry: Entry, ended_s: float) -> None:
+        """It was answered then, or not even then."""
+        self._foresight.judge(
+            expected_s=entry.expected_s,
+            allowed_s=entry.deadline_s - entry.came_s,
+            taken_s=ended_s - entry.came_s,
+        )
 
     def close(self) -> None:
         """Take no more items in; those that wait are still to be taken."""

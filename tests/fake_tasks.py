@@ -105,6 +105,8 @@ class FakeEngine:
     def __init__(self) -> None:
         self.tasks: Mapping[str, Task] = {task.name: task for task in TASKS}
         self.problem: Exception | None = None
+        self.full: Exception | None = None
+        """Foreseen of every request."""
         self.delay_s = 0.0
         self.is_ready = True
         self.asked: list[tuple[str, RequestModel, float | None]] = []
@@ -116,6 +118,10 @@ class FakeEngine:
 
     def ready(self) -> bool:
         return self.is_ready
+
+    def foresee(self, task: str, *, timeout_s: float, priority: int = 0) -> None:
+        if self.full is not None:
+            raise self.full
 
     async def answer(
         self,

@@ -251,6 +251,14 @@ def test_a_problem_of_the_engine_has_its_status_and_field(
     assert ("retry-after" in reply.headers) == (kind.status in (429, 503))
 
 
+def test_what_comes_at_a_bad_time_is_refused_before_its_body_is_read(
+    client: TestClient, engine: FakeEngine
+) -> None:
+    engine.full = Overloaded("later")
+    problem(client.post("/shout", content=b"no JSON at all"), 429)
+    assert not engine.asked
+
+
 def test_an_unexpected_error_tells_nothing_of_itself(
     client: TestClient, engine: FakeEngine
 ) -> None:

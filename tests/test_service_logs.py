@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,11 +32,17 @@ def written(
     def configured(form: logs.Format = "text", level: logs.Level = "info") -> Lines:
         root.handlers = []  # pytest's own, which would be closed
         logs.configure(form, level)
-        return lambda: capsys.readouterr().err.split("\n")[:-1]
+
+        def lines() -> list[str]:
+            root.handlers[0].flush()
+            return capsys.readouterr().err.split("\n")[:-1]
+
+        return lines
 
     yield configured
     for handler in [one for one in root.handlers if type(one.formatter) in FORMATTERS.values()]:
         root.removeHandler(handler)
+        handler.close()
     root.setLevel(level[0])
     ours.setLevel(level[1])
 
@@ -152,3 +159,32 @@ def test_the_lines_of_the_http_server_stay_out(written: Any) -> None:
     lines = written("text", "debug")
     logging.getLogger("uvicorn.access").info("GET /wp-admin 404")
     assert not lines()
+
+
+def test_lines_are_written_together_and_at_once_with_a_warning(
+    written: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "WRITE_EVERY_S", 60)
+    written()
+    logging.getLogger("attendant").info("first")
+    assert not capsys.readouterr().err
+    logging.getLogger("attendant").warning("second")
+    assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == [
+        "first",
+        "second",
+    ]
+
+
+def test_lines_appear_without_anybody_asking(
+    written: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "WRITE_EVERY_S", 0.01)
+    written()
+    logging.getLogger("attendant").info("alone")
+    seen = ""
+    for _ in range(500):
+        time.sleep(0.01)
+        seen += capsys.readouterr().err
+        if "alone" in seen:
+            return
+    pytest.fail("nothing was written")

@@ -10,6 +10,7 @@ import pytest
 
 from service import telemetry, waiting
 from service.errors import Overloaded, Unavailable
+from service.foresight import FIRST_GUESS, RESERVE
 from service.waiting import Entry, Waiting
 
 
@@ -54,6 +55,15 @@ def at_pace(queue: Waiting, clock: list[float], cost_per_s: float) -> None:
     queue.take(one, wait=never)
     clock[0] += 1
     queue.take(everything, wait=never)
+
+
+def computed(queue: Waiting, clock: list[float], cost: int, time_s: float) -> None:
+    """Let the queue see an item of that cost take so long, without waiting."""
+    (entry,) = add(queue, "seen", cost)
+    assert queue.take(everything, wait=never) == [entry]
+    clock[0] += time_s
+    queue.computed(entry, clock[0])
+    entry.future.cancel()
 
 
 def refused(reason: str) -> float:
@@ -129,25 +139,63 @@ def test_a_full_queue_refuses_and_says_when_it_has_room(clock: list[float]) -> N
 def test_what_would_come_too_late_is_refused_at_once(clock: list[float]) -> None:
     async def scenario(queue: Waiting) -> None:
         at_pace(queue, clock, 10)
-        queue.computed(5, 0.5)
-        add(queue, "a", 30)  # 3 s, and as long again to be sure
+        computed(queue, clock, 5, 0.5)
+        add(queue, "a", 30)
+        needed_s = (3 + 0.2) * FIRST_GUESS * RESERVE
         before = refused("deadline")
-        with pytest.raises(Overloaded, match=r"4\.40 s after the deadline") as caught:
+        with pytest.raises(Overloaded, match=f"{needed_s - 2:.2f} s after the deadline") as caught:
             add(queue, "b", 1, 2, 1, deadline_s=clock[0] + 2)
-        assert caught.value.retry_after_s == pytest.approx(4.4, rel=0.01)
+        assert caught.value.retry_after_s == pytest.approx(needed_s - 2, rel=0.01)
         assert refused("deadline") == before + 1
-        add(queue, "c", 1, deadline_s=clock[0] + 7)
+        add(queue, "c", 1, deadline_s=clock[0] + needed_s)
         with pytest.raises(Overloaded, match="after the deadline"):
-            add(queue, "long", 20, deadline_s=clock[0] + 7)
+            add(queue, "long", 20, deadline_s=clock[0] + needed_s)
 
     with_queue(scenario)
+
+
+def test_a_request_nobody_has_read_is_foreseen_to_cost_what_is_usual(clock: list[float]) -> None:
+    async def scenario(queue: Waiting) -> None:
+        queue.foresee(clock[0], coming=0)  # nothing is known, so nothing is refused
+        at_pace(queue, clock, 10)
+        for _ in range(500):
+            add(queue, "usual", 5)
+            queue.take(everything, wait=never)
+        soon_s = clock[0] + 8 * 0.5 * FIRST_GUESS * RESERVE
+        queue.foresee(soon_s, coming=6)
+        with pytest.raises(Overloaded, match="after the deadline"):
+            queue.foresee(soon_s, coming=9)
+        with pytest.raises(Overloaded, match="is full"):
+            queue.foresee(math.inf, coming=21)
+
+    with_queue(scenario)
+
+
+def test_late_answers_make_the_door_refuse_sooner(clock: list[float]) -> None:
+    async def scenario(queue: Waiting) -> None:
+        at_pace(queue, clock, 10)
+        allowed_s = 2 * FIRST_GUESS * RESERVE + 0.1
+
+        def late() -> None:
+            add(queue, "before", 20)
+            (entry,) = add(queue, "late", 1, deadline_s=clock[0] + allowed_s)
+            queue.take(everything, wait=never)
+            clock[0] += allowed_s
+            entry.future.cancel()
+            queue.leave(entry)
+
+        late()
+        with pytest.raises(Overloaded, match="after the deadline"):
+            late()
+
+    with_queue(scenario, max_cost=1_000)
 
 
 def test_who_has_waited_too_long_to_be_in_time_is_turned_away_and_never_begins(
     clock: list[float],
 ) -> None:
     async def scenario(queue: Waiting) -> None:
-        queue.computed(10, 1)
+        computed(queue, clock, 10, 1)
         running = add(queue, "running", 10)
         assert queue.take(everything, wait=never) == running
         (late,) = add(queue, "late", 10, deadline_s=clock[0] + 3)
@@ -167,7 +215,7 @@ def test_who_has_waited_too_long_to_be_in_time_is_turned_away_and_never_begins(
 
 def test_what_an_idle_model_would_answer_too_late_is_tried(clock: list[float]) -> None:
     async def scenario(queue: Waiting) -> None:
-        queue.computed(10, 1)
+        computed(queue, clock, 10, 1)
         entries = add(queue, "slow", 10, 10, deadline_s=clock[0] + 1)
         assert queue.take(everything, wait=never) == entries[:1]
 

@@ -1,6 +1,7 @@
 """moments at which requests are due → what became of each, and how long after that moment."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -47,6 +48,8 @@ async def offer(
     Where `enough` says so of those that are done, and of the seconds for which the others have been
     due, the rest is not sent and what is under way is dropped.
     """
+    gc.collect()
+    gc.freeze()  # a collection of all that was imported would make hundreds of requests late
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     done: list[Sample] = []

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
+import uvloop
+
 from loadtests.door import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.bench.search import Ask, Terms, Trial, best, highest, trial
@@ -110,7 +112,7 @@ def bench(places: Places, terms: Terms, scenarios: Sequence[Scenario]) -> list[R
         what = f"batching: {name}"
         try:
             with start() as server:
-                trials, changed = asyncio.run(sustained(server, scenarios, terms))
+                trials, changed = uvloop.run(sustained(server, scenarios, terms))
         except Missing as reason:
             rows.append(Row(tried=what, saw=str(reason), met="skipped"))
             continue

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
+import uvloop
+
 from loadtests.door import Door
 from loadtests.scenarios import Scenario
 from loadtests.serving.bench.batching import asking, start
@@ -81,4 +83,4 @@ def bench(
     places: Places, terms: Terms, scenarios: Sequence[Scenario], duration_s: float
 ) -> list[Row]:
     with ours(places)() as server:
-        return asyncio.run(overloaded(server, scenarios, terms, duration_s))
+        return uvloop.run(overloaded(server, scenarios, terms, duration_s))

@@ -9,6 +9,7 @@ from random import Random
 
 import aiohttp
 import soundfile
+import uvloop
 
 from loadtests.serving.bench.servers import (
     Missing,
@@ -123,7 +124,7 @@ def bench(places: Places, *, passes: int, least: int | None, seed: int) -> list[
         what = f"speech: {name}"
         try:
             with start() as server:
-                rates[name], texts = asyncio.run(
+                rates[name], texts = uvloop.run(
                     rate(server, transcribe, known, passes=passes, seed=seed)
                 )
         except Missing as reason:

@@ -1,0 +1,29 @@
+"""Threads that compute leave the cores to the doors."""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import get_native_id
+
+import pytest
+
+from service.threads import BEHIND, behind_the_doors
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities here")
+
+
+def nice() -> int:
+    return os.getpriority(os.PRIO_PROCESS, get_native_id())
+
+
+def started() -> int:
+    with ThreadPoolExecutor(1) as child:
+        return child.submit(nice).result()
+
+
+def test_one_thread_steps_back_with_those_it_starts_and_no_other() -> None:
+    own = nice()
+    with ThreadPoolExecutor(1, initializer=behind_the_doors) as computing:
+        assert computing.submit(nice).result() == BEHIND
+        assert computing.submit(started).result() == BEHIND
+    assert nice() == own
