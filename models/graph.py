@@ -1,7 +1,7 @@
 """trained module → what is exported: one graph with named inputs, outputs and parity cases."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -40,6 +40,30 @@ class Graph:
     cases: Sequence[Mapping[str, int]]
     defined: Callable[[Mapping[str, Tensor], str], Tensor | None] = lambda inputs, output: None
     """Inputs and output name → mask that broadcasts to the output; None where all of it counts."""
+
+
+def classifier(
+    model: nn.Module, contract: Contract, name: str, axes: Sequence[int], batches: Sequence[int]
+) -> tuple[Graph]:
+    """The only graph of a classifier: a batch of `name`, each of these axes → its logits.
+
+    The first of the sizes in `batches` is traced.
+    """
+    tensor = replace(contract.inputs[name], axes=("batch", *axes))
+
+    def inputs(batch: int) -> dict[str, Tensor]:
+        return {name: torch.randn(batch, *axes)}
+
+    return (
+        Graph(
+            name="model",
+            module=model,
+            contract=replace(contract, inputs={name: tensor}),
+            outputs=["logits"],
+            inputs=inputs,
+            cases=[{"batch": batch} for batch in batches],
+        ),
+    )
 
 
 def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:

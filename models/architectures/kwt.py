@@ -5,7 +5,7 @@ position per frame, a class token before them, post-norm blocks whose queries, k
 no bias (zero here).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
-from models.graph import Attentions, Graph
+from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer
 from models.recipe import Recipe
 from models.score import sums
@@ -85,22 +85,7 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
 def graphs(model: Kwt) -> tuple[Graph]:
     """The whole model; its input always has as many frames."""
     config = model.config
-    features = CONTRACT["model"].inputs["features"]
-    axes = ("batch", config.frames, config.mels)
-
-    def inputs(batch: int) -> dict[str, Tensor]:
-        return {"features": torch.randn(batch, config.frames, config.mels)}
-
-    return (
-        Graph(
-            name="model",
-            module=model,
-            contract=replace(CONTRACT["model"], inputs={"features": replace(features, axes=axes)}),
-            outputs=["logits"],
-            inputs=inputs,
-            cases=[{"batch": 3}, {"batch": 1}, {"batch": 8}],
-        ),
-    )
+    return classifier(model, CONTRACT["model"], "features", (config.frames, config.mels), (3, 1, 8))
 
 
 def attentions(config: Config) -> dict[str, Attentions]:

@@ -4,7 +4,7 @@ Source: Gong et al. 2021, "AST: Audio Spectrogram Transformer": overlapping patc
 spectrogram, the class and distillation tokens of DeiT, whose mean is classified.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
-from models.graph import Attentions, Graph
+from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer
 from models.recipe import Recipe
 from models.score import sums
@@ -98,22 +98,7 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
 def graphs(model: SpectrogramTransformer) -> tuple[Graph]:
     """The whole model; its input always has as many frames."""
     config = model.config
-    features = CONTRACT["model"].inputs["features"]
-    axes = ("batch", config.frames, config.mels)
-
-    def inputs(batch: int) -> dict[str, Tensor]:
-        return {"features": torch.randn(batch, config.frames, config.mels)}
-
-    return (
-        Graph(
-            name="model",
-            module=model,
-            contract=replace(CONTRACT["model"], inputs={"features": replace(features, axes=axes)}),
-            outputs=["logits"],
-            inputs=inputs,
-            cases=[{"batch": 2}, {"batch": 1}, {"batch": 3}],
-        ),
-    )
+    return classifier(model, CONTRACT["model"], "features", (config.frames, config.mels), (2, 1, 3))
 
 
 def attentions(config: Config) -> dict[str, Attentions]:

@@ -6,7 +6,7 @@ windows that are shifted by half; between stages four neighbours become one posi
 width.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from models.attention import attend, join_heads, split_heads
 from models.datasets import Batch
-from models.graph import Attentions, Graph
+from models.graph import Attentions, Graph, classifier
 from models.layers import FeedForward
 from models.recipe import Recipe
 from models.score import sums
@@ -196,21 +196,7 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
 def graphs(model: Swin) -> tuple[Graph]:
     """The whole model, from normalised pixels to logits."""
     side = model.config.side
-    pixels = replace(CONTRACT["model"].inputs["pixels"], axes=("batch", 3, side, side))
-
-    def inputs(batch: int) -> dict[str, Tensor]:
-        return {"pixels": torch.randn(batch, 3, side, side)}
-
-    return (
-        Graph(
-            name="model",
-            module=model,
-            contract=replace(CONTRACT["model"], inputs={"pixels": pixels}),
-            outputs=["logits"],
-            inputs=inputs,
-            cases=[{"batch": 2}, {"batch": 1}, {"batch": 3}],
-        ),
-    )
+    return classifier(model, CONTRACT["model"], "pixels", (3, side, side), (2, 1, 3))
 
 
 def attentions(config: Config) -> dict[str, Attentions]:

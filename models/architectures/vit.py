@@ -9,7 +9,7 @@ Touvron et al. 2021, "Training data-efficient image transformers & distillation 
 the patches beside the class token).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
-from models.graph import Attentions, Graph
+from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer, ScaledEncoderLayer
 from models.recipe import Recipe
 from models.score import sums
@@ -217,21 +217,7 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
 def graphs(model: VisionTransformer) -> tuple[Graph]:
     """The whole model, from normalised pixels to logits."""
     side = model.config.side
-    pixels = replace(CONTRACT["model"].inputs["pixels"], axes=("batch", 3, side, side))
-
-    def inputs(*, batch: int) -> dict[str, Tensor]:
-        return {"pixels": torch.randn(batch, 3, side, side)}
-
-    return (
-        Graph(
-            name="model",
-            module=model,
-            contract=replace(CONTRACT["model"], inputs={"pixels": pixels}),
-            outputs=["logits"],
-            inputs=inputs,
-            cases=[{"batch": batch} for batch in (3, 1, 2, 8, 64)],
-        ),
-    )
+    return classifier(model, CONTRACT["model"], "pixels", (3, side, side), (3, 1, 2, 8, 64))
 
 
 TOLERANCE = 2e-4
