@@ -116,8 +116,8 @@ async def from_folder(task: Task, settings: Settings, folder: Path) -> Predictor
     """An exported model, in this process."""
     engine = Engine([task], settings)
     await engine.load(task, folder)
-    if task.name in engine.faults:
-        raise store.BrokenModel(engine.faults[task.name])
+    if fault := engine.find(task.name).fault:
+        raise store.BrokenModel(fault)
     return partial(engine.answer, task.name)
 
 

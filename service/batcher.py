@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from service import telemetry
 from service.lane import Lane, Outcome
 from service.tasks import Item, Row
+from service.telemetry import Labels
 from service.waiting import Entry
 
 
@@ -17,7 +18,7 @@ class Batcher(Lane):
 
     def __init__(
         self,
-        task: str,
+        labels: Labels,
         forward: Callable[[Sequence[Item]], list[Row]],
         cost: Callable[[Item], int],
         *,
@@ -27,11 +28,11 @@ class Batcher(Lane):
     ) -> None:
         self.forward = forward
         self.max_batch_cost = max_batch_cost
-        super().__init__(task, cost, max_queue_cost=max_queue_cost, stop=stop)
+        super().__init__(labels, cost, max_queue_cost=max_queue_cost, stop=stop)
 
     def work(self) -> None:
         while batch := self.queue.take(self._fits, wait=lambda: not self.queue.over):
-            telemetry.batch(self.task, len(batch))
+            telemetry.batch(self.labels, len(batch))
             self.answer(self._run(batch))
 
     def _fits(self, entry: Entry, taken: Sequence[Entry]) -> bool:

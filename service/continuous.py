@@ -17,6 +17,7 @@ from service.lane import Lane, Outcome
 from service.search import Beam, Search
 from service.session import Runner
 from service.tasks import Generation, Item
+from service.telemetry import Labels
 from service.threads import behind_the_doors
 from service.waiting import Entry
 
@@ -44,7 +45,7 @@ class Continuous(Lane):
 
     def __init__(
         self,
-        task: str,
+        labels: Labels,
         model: Runner,
         generation: Generation,
         assets: Any,
@@ -66,9 +67,9 @@ class Continuous(Lane):
         self._ready: deque[tuple[_Next, Encoded]] = deque()
         """What has been encoded and waits for a row."""
         self._encoding = False
-        super().__init__(task, cost, max_queue_cost=max_queue_cost, stop=stop)
+        super().__init__(labels, cost, max_queue_cost=max_queue_cost, stop=stop)
         self._encoder = threading.Thread(
-            target=self._encode_all, name=f"{task} encoder", daemon=True
+            target=self._encode_all, name=f"{labels.model} encoder", daemon=True
         )
         self._encoder.start()
 
@@ -151,7 +152,7 @@ class Continuous(Lane):
                 except BaseException as error:  # the panic of a Rust library is no Exception
                     self.answer({entry: error})
             for group in _alike(following):
-                telemetry.batch(self.task, len(group))
+                telemetry.batch(self.labels, len(group))
                 self._encode(group)
 
     def _fits(self, entry: Entry, taken: Sequence[Entry]) -> bool:
@@ -192,10 +193,10 @@ class Continuous(Lane):
             self._release([self._at.pop(beam)[0] for beam in gone])
             for beam in gone:
                 self._watched.pop(beam, None)
-                telemetry.cancelled(self.task, "running")
+                telemetry.cancelled(self.labels, "running")
             if not self._at:
                 return
-        telemetry.step(self.task, self.decoder.rows)
+        telemetry.step(self.labels, self.decoder.rows)
         try:
             finished = self.decoder.step()
         except BaseException as error:
@@ -204,7 +205,7 @@ class Continuous(Lane):
             self._watched.clear()
             self.decoder = self._decoder()
             return
-        telemetry.tokens(self.task, sum(beam.choosing for beam in self._at))
+        telemetry.tokens(self.labels, sum(beam.choosing for beam in self._at))
         outcomes: dict[Entry, Outcome] = {}
         following: list[_Next] = []
         for beam in finished:

@@ -126,6 +126,14 @@ class Unavailable(Problem):
     title = "unavailable"
 
 
+class TooLargeForMemory(Problem):
+    """The model takes more memory than all models together may."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    title = "model too large"
+
+
 class DeadlineExceeded(Problem):
     """The answer would come later than the client or the server allows."""
 

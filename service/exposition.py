@@ -15,21 +15,22 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from service.telemetry import MODELS, REGISTRY
+from service.telemetry import LOADED, REGISTRY, Labels
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class _Models(Collector):
-    """What is served now. A model that was replaced leaves no series behind."""
+    """What is in memory now. A version that was replaced leaves no series behind."""
 
     def collect(self) -> Iterable[Metric]:
         family = GaugeMetricFamily(
-            "attendant_model_info", "What is served", labels=("task", "model")
+            "attendant_model_info", "What is in memory", labels=(*Labels._fields, "version")
         )
-        for served in sorted(MODELS.items()):
-            family.add_metric(served, 1)
+        for labels, versions in sorted(LOADED.items()):
+            for version in sorted(versions):
+                family.add_metric((*labels, version), 1)
         yield family
 
 

@@ -104,6 +104,9 @@ def pages(engine: Engine, surfaces: Mapping[str, Any] | None = None) -> Starlett
     async def status(request: Request) -> Response:
         return JSONResponse({"ready": engine.ready(), "tasks": engine.status()})
 
+    async def models(request: Request) -> Response:
+        return Response(engine.listing().model_dump_json(), media_type="application/json")
+
     def metrics(request: Request) -> Response:  # in a thread, for it takes milliseconds
         return Response(exposition.text(), media_type=exposition.MEDIA_TYPE)
 
@@ -128,6 +131,7 @@ def pages(engine: Engine, surfaces: Mapping[str, Any] | None = None) -> Starlett
     }
     routes: list[BaseRoute] = [
         Route("/status", status),
+        Route("/models", models),
         Route("/metrics", metrics),
         Route("/openapi.json", openapi_json),
         Route("/docs", docs),

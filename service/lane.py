@@ -10,6 +10,7 @@ from time import monotonic
 
 from service import telemetry
 from service.tasks import Item, Row
+from service.telemetry import Labels
 from service.threads import behind_the_doors
 from service.waiting import Answer, Entry, Waiting, Watch
 
@@ -21,21 +22,21 @@ class Lane(ABC):
 
     def __init__(
         self,
-        task: str,
+        labels: Labels,
         cost: Callable[[Item], int],
         *,
         max_queue_cost: int,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         """`stop` ends the run of a graph that is under way; called when nobody waits for it."""
-        self.task = task
+        self.labels = labels
         self.cost = cost
-        self.queue = Waiting(task, max_cost=max_queue_cost)
+        self.queue = Waiting(labels, max_cost=max_queue_cost)
         self._stop = stop
         self._lock = threading.Lock()
         self._running: Sequence[Entry] = ()
         """What a single run of a graph computes just now."""
-        self._thread = threading.Thread(target=self._compute, name=task, daemon=True)
+        self._thread = threading.Thread(target=self._compute, name=labels.model, daemon=True)
         self._thread.start()
 
     def _compute(self) -> None:
@@ -92,7 +93,7 @@ class Lane(ABC):
         with self._lock:
             self._running = entries
         try:
-            with telemetry.batch_span(self.task, [entry.origin for entry in entries]):
+            with telemetry.batch_span(self.labels.task, [entry.origin for entry in entries]):
                 yield
         finally:
             with self._lock:
@@ -108,7 +109,7 @@ class Lane(ABC):
     def _tell(self, outcomes: Mapping[Entry, Outcome], ended_s: float) -> None:
         for entry, outcome in outcomes.items():
             if entry.future.done():
-                telemetry.cancelled(self.task, "running")
+                telemetry.cancelled(self.labels, "running")
             elif isinstance(outcome, BaseException):
                 entry.future.set_exception(outcome)
             else:

@@ -54,7 +54,7 @@ class Lifecycle:
             self._ending = asyncio.create_task(self.end(lame_duck_s, leave))
 
     def _on_reload(self) -> None:
-        task = asyncio.create_task(self._engine.reload())
+        task = asyncio.create_task(self._engine.models.reload())
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service import events, headers
+from service.listing import ListModelsResponse
 from service.tasks import Task
 
 PAGE_FILES = ("bentoml", "_internal/server/static_content")
@@ -122,11 +123,24 @@ def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, 
     }
 
 
+def _listing(schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {
+        "operationId": "ListModels",
+        "summary": "every model that may be asked for, with its card",
+        "parameters": [],
+        "responses": {"200": {"description": "The answer.", "content": content}},
+    }
+
+
 def document(
     tasks: Mapping[str, Task], surfaces: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Every task's route, from its pydantic models, and the paths of `service/compat` as given."""
-    models = [model for task in tasks.values() for model in (task.request, task.response)]
+    models: list[type[BaseModel]] = [
+        model for task in tasks.values() for model in (task.request, task.response)
+    ]
+    models.append(ListModelsResponse)
     references, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
@@ -143,6 +157,7 @@ def document(
         },
         "paths": {
             **{f"/{task.name}": {"post": _operation(task, schemas)} for task in tasks.values()},
+            "/models": {"get": _listing(str(schemas[ListModelsResponse]))},
             **(surfaces or {}),
         },
         "components": {"schemas": definitions.get("$defs", {})},

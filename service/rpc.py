@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from service import headers, telemetry
 from service.errors import MalformedRequest, Problem, refusal
 from service.gate import Gate
+from service.listing import ListModelsRequest, ListModelsResponse
 from service.pb import attendant_pb2
 from service.pb.convert import to_event, to_message, to_values
-from service.pb.proto import STREAM
+from service.pb.proto import LIST, STREAM
 from service.schema import Partial, RequestModel, ResponseModel
 from service.tasks import Task
 
@@ -61,6 +62,8 @@ class Engine(Protocol):
 
     def ready(self) -> bool: ...
 
+    def listing(self) -> ListModelsResponse: ...
+
 
 class Health(health_pb2_grpc.HealthServicer):
     """grpc.health.v1, answered from `serving` at the time of asking.
@@ -98,11 +101,16 @@ class Health(health_pb2_grpc.HealthServicer):
             await asyncio.sleep(WATCH_INTERVAL_S)
 
 
-def _parse(task: Task, wire: type[Message], raw: bytes) -> RequestModel:
+def _decoded(wire: type[Message], raw: bytes) -> dict[str, Any]:
     try:
-        return task.request.model_validate(to_values(wire.FromString(raw)))
+        return to_values(wire.FromString(raw))
     except DecodeError as error:
         raise MalformedRequest(f"the message is not a {wire.DESCRIPTOR.name}") from error
+
+
+def _parse(task: Task, wire: type[Message], raw: bytes) -> RequestModel:
+    try:
+        return task.request.model_validate(_decoded(wire, raw))
     except ValidationError as error:
         raise refusal(error) from error
 
@@ -200,6 +208,20 @@ class RpcServer:
             return grpc.unary_stream_rpc_method_handler(call)
         return grpc.unary_unary_rpc_method_handler(call)
 
+    def _listing(self) -> Any:
+        method = self._service.methods_by_name[LIST]
+        wire, reply = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+
+        async def call(raw: bytes, context: Any) -> bytes:
+            try:
+                with self._gate:
+                    ListModelsRequest.model_validate(_decoded(wire, raw))
+                    return to_message(self._engine.listing(), reply).SerializeToString()
+            except Problem as problem:
+                return await refuse(context, problem)  # type: ignore[no-any-return]
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
     async def start(self) -> None:
         """Bind the port and answer; raises RuntimeError if the port is taken."""
         server = grpc.aio.server(options=self._options)
@@ -209,6 +231,7 @@ class RpcServer:
             for task in self._engine.tasks.values()
             for rpc in (task.rpc, *([task.rpc + STREAM] if task.generation else []))
         }
+        methods[LIST] = self._listing()
         handler = grpc.method_handlers_generic_handler(name, methods)
         server.add_generic_rpc_handlers((handler,))
         for one in self._also:

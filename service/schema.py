@@ -15,6 +15,12 @@ class RequestModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    model: str = Field(
+        default="",
+        max_length=128,
+        description="Which model answers, as name or name:version; the task's default if empty.",
+    )
+
 
 class Partial(BaseModel):
     """What is new of a text of the answer, before all of it is known."""

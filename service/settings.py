@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.logs import Format, Level
 
@@ -17,6 +17,38 @@ OVERTIME_S = 5.0
 def _share_of_cores(values: dict[str, Any]) -> int:
     workers: int = values.get("workers", 1)
     return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _paired(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in _listed(value)]
+    if not all(name and equals and of for name, equals, of in pairs):
+        raise ValueError("write it as a=b,c=d")
+    return {name: of for name, _, of in pairs}
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+"""Written as `a,b`."""
+Pairs = Annotated[dict[str, str], NoDecode, BeforeValidator(_paired)]
+"""Written as `a=b,c=d`."""
+EVERY = "*"
+"""Stands for all models of the store."""
+
+
+class Limits(BaseModel):
+    """What holds for one model instead of the limits of all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timeout_s: float | None = Field(default=None, gt=0)
+    queue_batches: int | None = Field(default=None, ge=1)
 
 
 class Settings(BaseSettings):
@@ -45,7 +77,21 @@ class Settings(BaseSettings):
     model_control: bool = False
     """Whether whoever reaches a door may load and unload models (Open Inference Protocol)."""
     queue_batches: int = Field(default=32, ge=1)
-    """Full batches of work that may wait per task before requests are refused."""
+    """Full batches of work that may wait per model before requests are refused."""
+    models: Names = ()
+    """Models of the store to serve, by name or name:version; `*` is all. If not said, the one of
+    each task that is named as the task."""
+    default_models: Pairs = Field(default_factory=dict)
+    """Task=model: who answers where a request names no model. If not said, the one that is named as
+    the task, else the first by name."""
+    preload: Names | None = None
+    """Models to load at the start; the others are loaded when they are asked for. If not said, the
+    default of each task."""
+    model_memory_bytes: int | None = Field(default=None, ge=1)
+    """What all loaded models may take together in one worker, as `GET /models` estimates it: one
+    that is idle makes room for one that is asked for. If not said, there is no bound."""
+    model_limits: dict[str, Limits] = Field(default_factory=dict)
+    """Limits of single models by name, as JSON: {"opus": {"timeout_s": 5, "queue_batches": 4}}."""
     lame_duck_s: float = Field(default=5.0, ge=0)
     """After a stop was asked for: how long requests are answered while readiness says no."""
     drain_s: float = Field(default=20.0, ge=0)
@@ -58,3 +104,8 @@ class Settings(BaseSettings):
     """Where an OpenTelemetry collector takes spans over gRPC; without it none are made."""
     metrics_dir: Path | None = None
     """An empty folder in which several workers count together."""
+
+    def of(self, model: str) -> Self:
+        """The settings as they are for one model."""
+        own = self.model_limits.get(model)
+        return self if own is None else self.model_copy(update=own.model_dump(exclude_none=True))

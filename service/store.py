@@ -3,10 +3,12 @@
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 
 import bentoml
 from onnxruntime import InferenceSession
+from safetensors import SafetensorError, safe_open
 
 from service import manifest as manifests
 from service.contract import violations
@@ -15,6 +17,10 @@ from service.manifest import WEIGHTS, GraphFile, Manifest
 from service.session import Model, open_graph, read_weights
 from service.tasks import Task
 
+MODULE = "attendant"
+"""What marks our models in a store that others may use too."""
+WIDTHS_BYTES = {"F16": 4, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
+"""Of an element in memory: float16 is widened."""
 REMEDY = "put it in the store again with make models or python -m export"
 
 
@@ -38,7 +44,7 @@ def install(folder: Path) -> str:
     if not holds(tag) or manifests.read(Path(bentoml.models.get(tag).path)) != manifest:
         with suppress(bentoml.exceptions.NotFound):
             bentoml.models.delete(tag)  # what an interrupted install left
-        with bentoml.models.create(tag, module="attendant") as entry:
+        with bentoml.models.create(tag, module=MODULE) as entry:
             shutil.copytree(folder, entry.path, dirs_exist_ok=True)
     return tag
 
@@ -48,6 +54,35 @@ def _newest(name: str) -> bentoml.Model | None:
         return bentoml.models.get(f"{name}:latest")
     except bentoml.exceptions.BentoMLException:
         return None
+
+
+def names() -> list[str]:
+    """Of all our models in the store."""
+    found = bentoml.models.list()
+    return sorted({model.tag.name for model in found if model.info.module == MODULE})
+
+
+def tags(name: str) -> list[str]:
+    """The versions of a model in the store, the newest first."""
+    first = newest(name)
+    if first is None:
+        return []
+    return [first, *sorted({str(model.tag) for model in bentoml.models.list(name)} - {first})]
+
+
+def memory_bytes(folder: Path) -> int:
+    """About what a model takes once it is open; 0 where its weights cannot be read.
+
+    Its weights as they are read, and once more as the kernels lay them out for themselves. What a
+    request needs while it is computed comes on top.
+    """
+    try:
+        with safe_open(folder / WEIGHTS, "numpy") as file:
+            tensors = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118
+            sizes = (prod(t.get_shape()) * WIDTHS_BYTES[t.get_dtype()] for t in tensors)
+            return 2 * int(sum(sizes))
+    except (OSError, SafetensorError, KeyError):
+        return 0
 
 
 def newest(name: str) -> str | None:

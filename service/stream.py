@@ -8,6 +8,7 @@ from typing import Any
 from service import telemetry
 from service.schema import Partial, ResponseModel
 from service.tasks import Generation, Item
+from service.telemetry import Labels
 
 CUT = "\ufffd"
 """What decoders make of a character whose last bytes have yet to come."""
@@ -86,7 +87,9 @@ class Reading:
 
 
 async def streamed(
-    task: str, generation: Generation, ask: Callable[[Reading], Coroutine[Any, Any, ResponseModel]]
+    labels: Labels,
+    generation: Generation,
+    ask: Callable[[Reading], Coroutine[Any, Any, ResponseModel]],
 ) -> AsyncGenerator[Partial | ResponseModel]:
     """Texts of what is asked as they come, then the response; raises what `ask` raises.
 
@@ -104,7 +107,7 @@ async def streamed(
     try:
         async for partial in reading.partials():
             if silent:
-                telemetry.first_token(task, monotonic() - start_s)
+                telemetry.first_token(labels, monotonic() - start_s)
                 silent = False
             yield partial
         response = await asked

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from time import monotonic, time
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import grpc
 from opentelemetry.trace import Span, SpanContext
@@ -31,30 +31,43 @@ Reason = Literal["queue", "deadline"]
 """The queue is full, or the answer would come after the deadline."""
 Stage = Literal["queued", "running"]
 
+
+class Labels(NamedTuple):
+    """What a series is about."""
+
+    task: str
+    model: str
+    """Its name without a version; empty for requests that name none which there is."""
+
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a fifth of all series, read by none
 REGISTRY = CollectorRegistry()
-MODELS: dict[str, str] = {}
-"""Task → name and version of the model that it is served with."""
+LOADED: dict[Labels, set[str]] = {}
+"""The versions of a model that are in memory."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
-    return Counter(name, text, ("task", *labels), registry=REGISTRY)
+    return Counter(name, text, (*Labels._fields, *labels), registry=REGISTRY)
 
 
-def _gauge(name: str, text: str, *labels: str, mode: Literal["livesum", "livemin", "max"]) -> Gauge:
+def _gauge(name: str, text: str, *, mode: Literal["livesum", "livemin", "max"]) -> Gauge:
     """`mode` is how the values of several workers make one."""
-    return Gauge(name, text, ("task", *labels), registry=REGISTRY, multiprocess_mode=mode)
+    return Gauge(name, text, Labels._fields, registry=REGISTRY, multiprocess_mode=mode)
 
 
 def _histogram(name: str, text: str, *labels: str, buckets: Sequence[float]) -> Histogram:
-    return Histogram(name, text, ("task", *labels), registry=REGISTRY, buckets=buckets)
+    return Histogram(name, text, (*Labels._fields, *labels), registry=REGISTRY, buckets=buckets)
 
 
 _requests = _counter("attendant_requests_total", "Requests by outcome", "door", "code")
-_in_flight = _gauge(
-    "attendant_requests_in_flight", "Requests not yet answered", "door", mode="livesum"
+_in_flight = Gauge(
+    "attendant_requests_in_flight",
+    "Requests not yet answered",
+    ("task", "door"),  # which model they ask for is in what has not been read yet
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
 )
 _durations = _histogram(
     "attendant_request_duration_seconds",
@@ -81,33 +94,57 @@ _cancelled = _counter(
     "attendant_cancelled_total", "Items dropped because nobody waits for them", "stage"
 )
 _tokens = _counter("attendant_tokens_total", "Tokens generated")
-_ready = _gauge("attendant_model_ready", "1 when every worker serves the task", mode="livemin")
+_ready = _gauge(
+    "attendant_model_ready", "1 when every worker serves the model, loaded or not", mode="livemin"
+)
+_loads = _counter("attendant_model_loads_total", "Models loaded into memory", "outcome")
+_unloads = _counter("attendant_model_unloads_total", "Models taken out of memory")
+_bytes = _gauge("attendant_model_bytes", "Estimated memory of a loaded model", mode="livesum")
 
 
-class _Series:
-    """All series of one task, made at once: no request makes a new one, whatever it holds."""
+class _Outcomes:
+    """How requests for a model ended, and how long they took."""
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, labels: Labels) -> None:
         codes = [code.name.lower() for code in grpc.StatusCode]
         self.requests = {
-            (door, code): _requests.labels(task, door, code)
+            (door, code): _requests.labels(*labels, door, code)
             for door in get_args(Door)
             for code in codes
         }
+        self.durations = {door: _durations.labels(*labels, door) for door in get_args(Door)}
+
+
+class _Arrivals:
+    """Requests for a task whose model is not known yet, or turns out not to exist."""
+
+    def __init__(self, task: str) -> None:
         self.in_flight = {door: _in_flight.labels(task, door) for door in get_args(Door)}
-        self.durations = {door: _durations.labels(task, door) for door in get_args(Door)}
-        self.first_token = _first_tokens.labels(task)
+        _outcomes(Labels(task, ""))
+
+
+class _Series:
+    """All series of one model, made at once: no request makes a new one, whatever it holds."""
+
+    def __init__(self, labels: Labels) -> None:
+        _arrivals(labels.task)
+        _outcomes(labels)
+        self.first_token = _first_tokens.labels(*labels)
         self.stages = {
-            name: _stages.labels(task, name.removesuffix("_ms")) for name in Timings.model_fields
+            name: _stages.labels(*labels, name.removesuffix("_ms")) for name in Timings.model_fields
         }
-        self.last = _last.labels(task)
-        self.batches, self.steps = _batches.labels(task), _steps.labels(task)
-        self.queue, self.ready = _queue.labels(task), _ready.labels(task)
-        self.rejected = {reason: _rejected.labels(task, reason) for reason in get_args(Reason)}
-        self.cancelled = {stage: _cancelled.labels(task, stage) for stage in get_args(Stage)}
-        self.tokens = _tokens.labels(task)
+        self.last = _last.labels(*labels)
+        self.batches, self.steps = _batches.labels(*labels), _steps.labels(*labels)
+        self.queue, self.ready = _queue.labels(*labels), _ready.labels(*labels)
+        self.rejected = {reason: _rejected.labels(*labels, reason) for reason in get_args(Reason)}
+        self.cancelled = {stage: _cancelled.labels(*labels, stage) for stage in get_args(Stage)}
+        self.tokens, self.bytes = _tokens.labels(*labels), _bytes.labels(*labels)
+        self.loads = {outcome: _loads.labels(*labels, outcome) for outcome in ("ok", "failed")}
+        self.unloads = _unloads.labels(*labels)
 
 
+_outcomes = cache(_Outcomes)
+_arrivals = cache(_Arrivals)
 _series = cache(_Series)
 
 
@@ -116,6 +153,7 @@ class _Request:
     """What is known of the request that this context is about."""
 
     span: Span
+    model: str = ""
     timings: Timings | None = None
 
 
@@ -130,10 +168,10 @@ def observed(task: str, door: Door, headers: tracing.Headers = ()) -> Iterator[N
 
     `headers` are the request's, or its gRPC metadata: what says which trace it belongs to.
     """
-    start_s, series, outer = monotonic(), _series(task), _current.get()
+    start_s, in_flight, outer = monotonic(), _arrivals(task).in_flight[door], _current.get()
     request = _Request(tracing.request(task, door, headers))
     _current.set(request)
-    series.in_flight[door].inc()
+    in_flight.inc()
     code, problem, fault = "ok", None, None
     try:
         yield
@@ -150,15 +188,18 @@ def observed(task: str, door: Door, headers: tracing.Headers = ()) -> Iterator[N
         # A stream may be closed from another context than it began in, where no token is valid.
         _current.set(outer)
         took_s = monotonic() - start_s
-        series.in_flight[door].dec()
-        series.requests[door, code].inc()
-        series.durations[door].observe(took_s)
+        in_flight.dec()
+        outcomes = _outcomes(Labels(task, request.model))
+        outcomes.requests[door, code].inc()
+        outcomes.durations[door].observe(took_s)
         failed = fault is not None or (problem is not None and problem.status >= 500)
         tracing.end(request.span, code, failed=failed)
         level = logging.ERROR if fault else logging.INFO
         if log.isEnabledFor(level):
             # The detail of a problem may quote the request, so that only its title is logged.
             fields = Fields(task=task, door=door, code=code, ms=round(took_s * 1e3, 3))
+            if request.model:
+                fields["model"] = request.model
             if problem:
                 fields["problem"] = problem.title
             if request.timings:
@@ -168,9 +209,15 @@ def observed(task: str, door: Door, headers: tracing.Headers = ()) -> Iterator[N
             log.log(level, "%s", fields, exc_info=fault)
 
 
-def stages(task: str, timings: Timings) -> None:
+def asks(labels: Labels) -> None:
+    """The current request is for this model."""
+    if request := _current.get():
+        request.model = labels.model
+
+
+def stages(labels: Labels, timings: Timings) -> None:
     """Where the time of the request that has just been answered went."""
-    series = _series(task)
+    series = _series(labels)
     for stage, value_ms in vars(timings).items():  # as pydantic iterates, but sooner
         series.stages[stage].observe(value_ms / 1e3)
     series.last.set(time())
@@ -179,9 +226,9 @@ def stages(task: str, timings: Timings) -> None:
         tracing.stages(request.span, timings)
 
 
-def first_token(task: str, took_s: float) -> None:
+def first_token(labels: Labels, took_s: float) -> None:
     """A stream has text to tell, so long after it began."""
-    _series(task).first_token.observe(took_s)
+    _series(labels).first_token.observe(took_s)
 
 
 def origin() -> SpanContext | None:
@@ -196,37 +243,56 @@ def batch_span(task: str, origins: Sequence[SpanContext | None]) -> AbstractCont
     return tracing.batch(task, traced, len(origins)) if traced else nullcontext()
 
 
-def batch(task: str, items: int) -> None:
-    _series(task).batches.observe(items)
+def batch(labels: Labels, items: int) -> None:
+    _series(labels).batches.observe(items)
 
 
-def step(task: str, rows: int) -> None:
+def step(labels: Labels, rows: int) -> None:
     """One step of a decoding loop over so many rows."""
-    _series(task).steps.observe(rows)
+    _series(labels).steps.observe(rows)
 
 
-def queue(task: str, cost: int) -> None:
-    _series(task).queue.set(cost)
+def queue(labels: Labels, more: int) -> None:
+    """The cost of what waits has grown by so much; two versions of a model have a queue each."""
+    _series(labels).queue.inc(more)
 
 
-def rejected(task: str, reason: Reason) -> None:
-    _series(task).rejected[reason].inc()
+def rejected(labels: Labels, reason: Reason) -> None:
+    _series(labels).rejected[reason].inc()
 
 
-def cancelled(task: str, stage: Stage) -> None:
-    _series(task).cancelled[stage].inc()
+def cancelled(labels: Labels, stage: Stage) -> None:
+    _series(labels).cancelled[stage].inc()
 
 
-def tokens(task: str, count: int) -> None:
-    _series(task).tokens.inc(count)
+def tokens(labels: Labels, count: int) -> None:
+    _series(labels).tokens.inc(count)
 
 
-def ready(task: str, is_ready: bool) -> None:
-    _series(task).ready.set(is_ready)
-    if not is_ready:
-        MODELS.pop(task, None)
+def ready(labels: Labels, is_ready: bool) -> None:
+    """Whether a model can be asked, be it in memory or not."""
+    _series(labels).ready.set(is_ready)
 
 
-def model(task: str, name: str) -> None:
-    """The model that a task is served with from now on; `name` holds its version."""
-    MODELS[task] = name
+def loaded(labels: Labels, version: str, size_bytes: int) -> None:
+    """A version of a model is in memory from now on."""
+    series = _series(labels)
+    series.ready.set(1)
+    series.loads["ok"].inc()
+    series.bytes.inc(size_bytes)
+    LOADED.setdefault(labels, set()).add(version)
+
+
+def not_loaded(labels: Labels) -> None:
+    """A model could not be loaded."""
+    series = _series(labels)
+    series.ready.set(0)
+    series.loads["failed"].inc()
+
+
+def unloaded(labels: Labels, version: str, size_bytes: int) -> None:
+    """A version of a model is in memory no more."""
+    series = _series(labels)
+    series.unloads.inc()
+    series.bytes.dec(size_bytes)
+    LOADED[labels].discard(version)

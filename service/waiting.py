@@ -19,6 +19,7 @@ from service import telemetry
 from service.errors import Overloaded, Unavailable
 from service.foresight import Duration, Foresight, Pace
 from service.tasks import Item, Row
+from service.telemetry import Labels
 
 PRIORITY_S = 1.0
 """How much earlier than it did an item counts as having come, for each step of its priority."""
@@ -71,8 +72,8 @@ class Entry:
 class Waiting:
     """The queue of one task: filled by the event loop, emptied by the task's thread."""
 
-    def __init__(self, task: str, *, max_cost: int) -> None:
-        self.task = task
+    def __init__(self, labels: Labels, *, max_cost: int) -> None:
+        self.labels = labels
         self.max_cost = max_cost
         self.cost = 0
         self.closed = False
@@ -106,9 +107,9 @@ class Waiting:
             return
         over = ahead + sum(costs) - self.max_cost
         if over > 0:
-            telemetry.rejected(self.task, "queue")
+            telemetry.rejected(self.labels, "queue")
             raise Overloaded(
-                f"the queue of {self.task} is full; try again later",
+                f"the queue of {self.labels.model} is full; try again later",
                 retry_after_s=self._pace.time_of(over),
             )
         needed_s = self._foresight.needed_s(self._expected_s(costs, ahead))
@@ -160,7 +161,7 @@ class Waiting:
             if monotonic() >= entry.deadline_s:
                 self._judge(entry, entry.deadline_s)
             if entry.began_s is None:
-                telemetry.cancelled(self.task, "queued")
+                telemetry.cancelled(self.labels, "queued")
                 self._grow(-entry.cost)
                 entry.item, entry.cost = {}, 0
 
@@ -224,9 +225,9 @@ class Waiting:
             entry.future.set_exception(self._too_late(late_s))
 
     def _too_late(self, late_s: float) -> Overloaded:
-        telemetry.rejected(self.task, "deadline")
+        telemetry.rejected(self.labels, "deadline")
         return Overloaded(
-            f"{self.task} may answer {late_s:.2f} s after the deadline; try again later",
+            f"{self.labels.model} may answer {late_s:.2f} s after the deadline; try again later",
             retry_after_s=late_s,
         )
 
@@ -260,4 +261,4 @@ class Waiting:
 
     def _grow(self, cost: int) -> None:
         self.cost += cost
-        telemetry.queue(self.task, self.cost)
+        telemetry.queue(self.labels, cost)

@@ -12,6 +12,7 @@ from fake_tasks import SHOUT, ShoutRequest, shout
 
 from service import store
 from service.engine import Engine
+from service.loaded import Loaded
 from service.settings import Settings
 from service.tasks import Task
 
@@ -34,6 +35,13 @@ def shouting(**changes: Any) -> Task:
         generation=None,
     )
     return replace(task, **changes)
+
+
+def in_memory(engine: Engine, task: str) -> Loaded:
+    """The default model of a task, which is loaded."""
+    loaded = engine.find(task).loaded
+    assert loaded is not None
+    return loaded
 
 
 def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:

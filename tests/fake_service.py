@@ -30,7 +30,7 @@ async def served() -> Engine:
     engine = Engine(tasks(), Settings(threads=1))
     for name in SHIPPED:
         await engine.load(engine.tasks[name], manifests.SHIPPED / name)
-    assert engine.faults == {}
+    assert all(engine.status()[name] == "ready" for name in SHIPPED)
     assets = speech.load_assets(folder_of(Path(sys.argv[1])))
     words = said(assets, 0.0, " Good morning.", 2.0, 2.0, " Open the window, please.", 4.4)
     whisper = Scripted(assets, defaultdict(lambda: words))

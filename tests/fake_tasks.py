@@ -10,6 +10,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from pydantic import BaseModel, Field
 
+from service.listing import ListModelsResponse
 from service.pb.compile import descriptor
 from service.pb.proto import PACKAGE, SERVICE, proto
 from service.schema import Partial, RequestModel, ResponseModel
@@ -122,6 +123,9 @@ class FakeEngine:
     def foresee(self, task: str, *, timeout_s: float, priority: int = 0) -> None:
         if self.full is not None:
             raise self.full
+
+    def listing(self) -> ListModelsResponse:
+        return ListModelsResponse(models=[], memory_bytes=3 << 30, budget_bytes=None)
 
     async def answer(
         self,

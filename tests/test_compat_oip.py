@@ -112,7 +112,8 @@ def test_requests_are_counted_by_task_and_surface() -> None:
     async def scenario(doors: Doors) -> None:
         async def count(code: str) -> float:
             text = (await doors.http.get("/metrics")).text
-            line = f'attendant_requests_total{{code="{code}",door="oip",task="shout"}} '
+            labels = f'code="{code}",door="oip",model="shout",task="shout"'
+            line = f"attendant_requests_total{{{labels}}} "
             return next(float(row[len(line) :]) for row in text.splitlines() if line in row)
 
         await doors.http.post(SHOUT, json=shouted())

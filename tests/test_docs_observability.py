@@ -19,20 +19,20 @@ from service.settings import Settings
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "observability.md").read_text(encoding="utf-8")
 RULES = yaml.safe_load((DOCS / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+DOCUMENTED = telemetry.Labels("documented", "own")
 NAME = re.compile(r"\b(?:attendant|process)_[a-z_]+")
 
 
 @pytest.fixture(scope="module")
 def metrics() -> dict[str, tuple[str, str, tuple[str, ...]]]:
     """Name → type, meaning and labels, of all that is exposed."""
-    telemetry.ready("documented", True)
-    telemetry.model("documented", "a:1")
+    telemetry.loaded(DOCUMENTED, "1", 100)
     found = {}
     for family in REGISTRY.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = tuple(label for label in family.samples[0].labels if label != "le")
         found[name] = family.type, family.documentation, labels
-    telemetry.MODELS.clear()
+    telemetry.unloaded(DOCUMENTED, "1", 100)
     return found
 
 
@@ -68,7 +68,8 @@ def test_the_fields_of_a_line_are_those_in_the_table(caplog: pytest.LogCaptureFi
         suppress(ZeroDivisionError),
         telemetry.observed("documented", "http", traced),
     ):
-        telemetry.stages("documented", Timings())
+        telemetry.asks(DOCUMENTED)
+        telemetry.stages(DOCUMENTED, Timings())
         raise ZeroDivisionError
     line = json.loads(JsonFormatter().format(caplog.records[0]))
     table = PAGE.partition("## Log")[2].partition("## Traces")[0]

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from fake_models import in_memory
 
 from service.continuous import Continuous
 from service.engine import Engine
@@ -50,7 +51,7 @@ class Doors:
 async def opened(folder: Path) -> AsyncIterator[Doors]:
     engine = Engine([TRANSLATION], Settings(threads=1))
     await engine.load(TRANSLATION, folder)
-    assert engine.faults == {}
+    assert set(engine.status().values()) == {"ready"}
     server = RpcServer(engine, "127.0.0.1:0", engine.settings.max_body_bytes)
     await server.start()
     transport = httpx.ASGITransport(TaskDoor(engine, Gate(), pages(engine)))
@@ -111,7 +112,7 @@ def test_requests_of_both_doors_share_batches_and_keep_their_answers(
 ) -> None:
     async def scenario(doors: Doors) -> None:
         alone = [await doors.over_http(fields) for fields in REQUESTS]
-        lane = doors.engine.loaded["translation"].lane
+        lane = in_memory(doors.engine, "translation").lane
         assert isinstance(lane, Continuous)
         right, batches = lane.generation, []
 

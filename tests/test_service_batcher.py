@@ -11,6 +11,7 @@ import pytest
 from service.batcher import Batcher
 from service.errors import Overloaded, Unavailable
 from service.tasks import Item, Row
+from service.telemetry import Labels
 from service.waiting import Answer
 
 
@@ -61,7 +62,7 @@ def with_batcher(
     async def run() -> None:
         gate = Gate()
         batcher = Batcher(
-            "doubling",
+            Labels("numbers", "doubling"),
             gate.forward,
             lambda one: int(one["value"]),
             max_batch_cost=max_batch_cost,

@@ -15,6 +15,7 @@ from service.decoder import Way
 from service.errors import Unavailable
 from service.search import Search
 from service.tasks import Generation, Item
+from service.telemetry import Labels
 from service.waiting import Answer
 
 END, VOCAB = 0, 40
@@ -111,7 +112,7 @@ def with_lane(
             model.encode, generate, lambda item: 1, ROWS, 32, 10, beside, unread, unread
         )
         lane = Continuous(
-            "counting", model, generation, never, lambda item: 5,
+            Labels("numbers", "counting"), model, generation, never, lambda item: 5,
             max_queue_cost=100, stop=model.stop,
         )  # fmt: skip
         async with asyncio.timeout(20):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_models import shouting, with_engine
+from fake_models import in_memory, shouting, with_engine
 from fake_tasks import ShoutRequest
 
 from service.engine import Engine
@@ -112,9 +112,9 @@ def test_an_unexpected_exception_is_a_500_without_details(tmp_path: Path, stage:
 
     async def scenario(engine: Engine) -> None:
         await engine.load(fine, tmp_path)
-        engine.loaded["shout"].task = replace(fine, **{stage: fails})
+        in_memory(engine, "shout").task = replace(fine, **{stage: fails})
         if stage == "forward":
-            engine.loaded["shout"].lane.forward = fails  # type: ignore[attr-defined]
+            in_memory(engine, "shout").lane.forward = fails  # type: ignore[attr-defined]
         with pytest.raises(Problem) as caught:
             await engine.answer("shout", bad)
         assert type(caught.value) is Problem
@@ -130,7 +130,7 @@ def test_a_problem_of_a_task_reaches_the_client_unchanged(tmp_path: Path) -> Non
 
     async def scenario(engine: Engine) -> None:
         await engine.load(shouting(), tmp_path)
-        engine.loaded["shout"].task = shouting(preprocess=refuse)
+        in_memory(engine, "shout").task = shouting(preprocess=refuse)
         with pytest.raises(InvalidInput, match="text: too loud"):
             await engine.answer("shout", ShoutRequest(text="a"))
 

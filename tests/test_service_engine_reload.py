@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bentoml
 import pytest
-from fake_models import with_engine
+from fake_models import in_memory, with_engine
 from versions import another_version
 
 from service import store
@@ -37,7 +37,7 @@ def test_every_answer_under_load_is_wholly_of_one_version(
     async def scenario(engine: Engine) -> None:
         await engine.start()
         expected = {first: await asked(engine)}
-        before = engine.loaded["translation"]
+        before = in_memory(engine, "translation")
         seen: list[tuple[str, int, str]] = []
         done = False
 
@@ -49,7 +49,7 @@ def test_every_answer_under_load_is_wholly_of_one_version(
         clients = [asyncio.create_task(client(i % len(REQUESTS))) for i in range(9)]
         await asyncio.sleep(0.2)
         second = store.install(another_version(tiny_translation, tmp_path / "second"))
-        await engine.reload()
+        await engine.models.reload()
         await asyncio.sleep(0.2)
         done = True
         await asyncio.gather(*clients)
@@ -71,7 +71,7 @@ def test_a_broken_newer_version_is_reported_and_the_old_one_stays(
         await engine.start()
         second = store.install(another_version(tiny_translation, tmp_path / "second"))
         Path(bentoml.models.get(second).path, "decoder.onnx").write_bytes(b"nothing")
-        await engine.reload()
+        await engine.models.reload()
         assert (await engine.answer("translation", REQUESTS[0])).model == first
         assert "decoder.onnx is changed" in engine.status()["translation"]
         assert engine.status()["translation"].startswith("ready")
@@ -84,7 +84,7 @@ def test_a_model_that_was_missing_is_served_once_it_is_there(tiny_translation: P
         await engine.start()
         assert not engine.ready()
         store.install(tiny_translation)
-        await engine.reload()
+        await engine.models.reload()
         assert engine.status() == {"translation": "ready"}
 
     with_engine(scenario, TRANSLATION)
@@ -97,8 +97,8 @@ def test_nothing_happens_where_nothing_is_newer(
 
     async def scenario(engine: Engine) -> None:
         await engine.start()
-        before = engine.loaded["translation"]
-        await engine.reload()
-        assert engine.loaded["translation"] is before
+        before = in_memory(engine, "translation")
+        await engine.models.reload()
+        assert in_memory(engine, "translation") is before
 
     with_engine(scenario, TRANSLATION)

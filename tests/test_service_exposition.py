@@ -22,17 +22,19 @@ from service.errors import Overloaded
 from service.schema import Timings
 
 exposition.share(Path(sys.argv[1]))
-telemetry.ready("shout", sys.argv[2] == "ready")
+LABELS = telemetry.Labels("shout", "own")
+telemetry.ready(LABELS, sys.argv[2] == "ready")
 """
 WORKER = """
-telemetry.queue("shout", 5)
-telemetry.tokens("shout", 7)
-telemetry.stages("shout", Timings(queue_ms=100))
+telemetry.queue(LABELS, 5)
+telemetry.tokens(LABELS, 7)
+telemetry.stages(LABELS, Timings(queue_ms=100))
 for door in ("http", "grpc"):
     with telemetry.observed("shout", door):
-        pass
+        telemetry.asks(LABELS)
 try:
     with telemetry.observed("shout", "http"):
+        telemetry.asks(LABELS)
         raise Overloaded("later")
 except Overloaded:
     pass
@@ -41,7 +43,7 @@ with telemetry.observed("shout", "http"):
     sys.stdin.read()
 """
 SCRAPE = """
-telemetry.model("shout", "shout:1")
+telemetry.loaded(LABELS, "1", 100)
 sys.stdout.buffer.write(exposition.text())
 """
 Samples = dict[tuple[str, ...], float]
@@ -85,18 +87,18 @@ def scraped(folder: Path) -> Samples:
 def test_counts_of_two_workers_add_up(tmp_path: Path) -> None:
     with workers(tmp_path, "ready", "not") as running:
         seen = scraped(tmp_path)
-    assert seen["requests_total", "ok", "http", "shout"] == 2
-    assert seen["requests_total", "ok", "grpc", "shout"] == 2
-    assert seen["requests_total", "resource_exhausted", "http", "shout"] == 2
-    assert seen["requests_total", "internal", "http", "shout"] == 0
-    assert seen["request_duration_seconds_count", "http", "shout"] == 4
-    assert seen["stage_duration_seconds_sum", "queue", "shout"] == pytest.approx(0.2)
-    assert seen["stage_duration_seconds_bucket", "0.1", "queue", "shout"] == 2
-    assert seen["tokens_total", "shout"] == 14
-    assert seen["queue_cost", "shout"] == 10
+    assert seen["requests_total", "ok", "http", "own", "shout"] == 2
+    assert seen["requests_total", "ok", "grpc", "own", "shout"] == 2
+    assert seen["requests_total", "resource_exhausted", "http", "own", "shout"] == 2
+    assert seen["requests_total", "internal", "http", "own", "shout"] == 0
+    assert seen["request_duration_seconds_count", "http", "own", "shout"] == 4
+    assert seen["stage_duration_seconds_sum", "own", "queue", "shout"] == pytest.approx(0.2)
+    assert seen["stage_duration_seconds_bucket", "0.1", "own", "queue", "shout"] == 2
+    assert seen["tokens_total", "own", "shout"] == 14
+    assert seen["queue_cost", "own", "shout"] == 10
     assert seen["requests_in_flight", "http", "shout"] == 2
-    assert seen["model_ready", "shout"] == 0, "one of them is not ready"
-    assert seen["model_info", "shout:1", "shout"] == 1
+    assert seen["model_ready", "own", "shout"] == 0, "one of them is not ready"
+    assert seen["model_info", "own", "shout", "1"] == 1
     for worker in running:
         assert seen["process_resident_memory_bytes", str(worker.pid)] > 0
 
@@ -106,9 +108,9 @@ def test_what_a_killed_worker_counted_stays_and_what_it_held_does_not(tmp_path: 
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         seen = scraped(tmp_path)
-    assert seen["requests_total", "ok", "http", "shout"] == 2
+    assert seen["requests_total", "ok", "http", "own", "shout"] == 2
     assert seen["requests_in_flight", "http", "shout"] == 1
-    assert seen["queue_cost", "shout"] == 5
+    assert seen["queue_cost", "own", "shout"] == 5
     assert ("process_resident_memory_bytes", str(killed.pid)) not in seen
     assert ("process_resident_memory_bytes", str(other.pid)) in seen
 

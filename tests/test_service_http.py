@@ -279,7 +279,7 @@ def test_the_metrics_count_requests_by_task_door_and_outcome(
 ) -> None:
     def count(code: str) -> float:
         text = client.get("/metrics").text
-        line = f'attendant_requests_total{{code="{code}",door="http",task="shout"}} '
+        line = f'attendant_requests_total{{code="{code}",door="http",model="",task="shout"}} '
         return next((float(row[len(line) :]) for row in text.splitlines() if line in row), 0.0)
 
     before = count("ok"), count("invalid_argument"), count("resource_exhausted")

@@ -15,6 +15,8 @@ from service.logs import FORMATTERS
 from service.schema import Timings
 from service.settings import Settings
 
+SHOUT = telemetry.Labels("shout", "shout")
+
 Lines = Callable[[], list[str]]
 FORGED = "a\r\n2026-01-01 00:00:00 ERROR forged\x1b[31m\x00\u2028\u202e\x85"
 
@@ -49,7 +51,8 @@ def written(
 
 def ask() -> None:
     with telemetry.observed("shout", "http"):
-        telemetry.stages("shout", Timings(queue_ms=2.5, compute_ms=10))
+        telemetry.asks(SHOUT)
+        telemetry.stages(SHOUT, Timings(queue_ms=2.5, compute_ms=10))
 
 
 def refuse() -> None:
@@ -65,6 +68,7 @@ def test_a_request_is_one_object_with_its_stage_times(written: Any) -> None:
     assert 0 <= line.pop("ms") < 1_000
     assert line == {
         "level": "info", "logger": "attendant", "task": "shout", "door": "http", "code": "ok",
+        "model": "shout",
         "preprocess_ms": 0.0, "queue_ms": 2.5, "compute_ms": 10.0, "postprocess_ms": 0.0,
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from conftest import SENTENCES
-from fake_models import with_engine
+from fake_models import in_memory, with_engine
 from fake_translator import Parrot, assets_in
 from fake_whisper import Scripted, folder_of, said, windows_of
 
@@ -24,6 +24,7 @@ from service.stream import Reading
 from service.tasks import automatic_speech_recognition as speech
 from service.tasks import task
 from service.tasks.translation import Request
+from service.telemetry import Labels
 
 TRANSLATION = task("translation")
 
@@ -129,7 +130,7 @@ def test_a_stream_that_is_closed_frees_its_row(
     request = Request(text="I read " * 30, source="en", target="de", beam_size=1)
 
     async def scenario(engine: Engine) -> None:
-        loaded = engine.loaded["translation"]
+        loaded = in_memory(engine, "translation")
         async with aclosing(engine.stream("translation", request)) as events:
             assert isinstance(await anext(events), Partial)
             assert loaded.gate.inside == 1
@@ -149,7 +150,7 @@ def test_a_stream_is_refused_and_ends_as_an_answer_is(parrot: Parrot) -> None:
             await heard(engine.stream("translation", wrong))
         with pytest.raises(DeadlineExceeded):
             await heard(engine.stream("translation", drawn(0), timeout_s=1e-4))
-        engine.loaded.clear()
+        await engine.models.unload("translation")
         with pytest.raises(Unavailable):
             await heard(engine.stream("translation", drawn(0)))
 
@@ -159,7 +160,8 @@ def test_a_stream_is_refused_and_ends_as_an_answer_is(parrot: Parrot) -> None:
 def test_the_first_text_of_a_stream_is_timed(parrot: Parrot) -> None:
     def timed() -> float:
         name = "attendant_first_token_seconds_count"
-        return telemetry.REGISTRY.get_sample_value(name, {"task": "translation"}) or 0
+        labels = {"task": "translation", "model": "translation"}
+        return telemetry.REGISTRY.get_sample_value(name, labels) or 0
 
     async def scenario(engine: Engine) -> None:
         before = timed()
@@ -184,7 +186,8 @@ def transcribed(runner: Any, assets: speech.Assets, durations_s: Sequence[float]
     runner.step_s = 0.001
 
     async def run() -> None:
-        lane = Continuous("speech", runner, generation, assets, speech.cost, max_queue_cost=99)
+        labels = Labels("speech", "whisper")
+        lane = Continuous(labels, runner, generation, assets, speech.cost, max_queue_cost=99)
         items, reading = windows_of(*durations_s), Reading(generation)
         reading.begin(items, assets)
 

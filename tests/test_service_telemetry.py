@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from starlette.testclient import TestClient
 
 from service import telemetry
 from service.engine import Engine
-from service.errors import DeadlineExceeded, Overloaded, Problem, Unavailable
+from service.errors import DeadlineExceeded, NotFound, Overloaded, Problem, Unavailable
 from service.gate import Gate
 from service.http import TaskDoor, pages
 from service.schema import Timings
-from service.telemetry import REGISTRY
+from service.telemetry import REGISTRY, Labels
 
 
 def http_door(engine: Any) -> TaskDoor:
@@ -49,15 +50,25 @@ OUTCOMES: list[tuple[BaseException, str]] = [
 @pytest.mark.parametrize("door", ["http", "grpc"])
 @pytest.mark.parametrize(("error", "code"), OUTCOMES)
 def test_a_request_is_counted_by_its_outcome(error: BaseException, code: str, door: Any) -> None:
-    telemetry.ready("outcomes", True)
-    labels = {"task": "outcomes", "door": door}
+    telemetry.ready(Labels("outcomes", "own"), True)
+    labels = {"task": "outcomes", "model": "own", "door": door}
     before = value("requests_total", **labels, code=code)
     timed = value("request_duration_seconds_count", **labels)
-    with pytest.raises(type(error)), telemetry.observed("outcomes", door):
+    with suppress(type(error)), telemetry.observed("outcomes", door):
+        telemetry.asks(Labels("outcomes", "own"))
         raise error
     assert value("requests_total", **labels, code=code) == before + 1
     assert value("request_duration_seconds_count", **labels) == timed + 1
-    assert value("requests_in_flight", **labels) == 0
+    assert value("requests_in_flight", task="outcomes", door=door) == 0
+
+
+def test_a_request_that_names_no_model_which_there_is_counts_for_none() -> None:
+    telemetry.ready(Labels("outcomes", "own"), True)
+    labels = {"task": "outcomes", "model": "", "door": "http", "code": "not_found"}
+    before = value("requests_total", **labels)
+    with pytest.raises(NotFound), telemetry.observed("outcomes", "http"):
+        raise NotFound("there is no such model")
+    assert value("requests_total", **labels) == before + 1
 
 
 def test_requests_in_flight_are_those_that_are_not_answered() -> None:
@@ -70,32 +81,52 @@ def test_requests_in_flight_are_those_that_are_not_answered() -> None:
 
 
 def test_what_the_engine_reports_is_counted() -> None:
-    telemetry.ready("counted", True)
-    telemetry.batch("counted", 3)
-    telemetry.step("counted", 2)
-    telemetry.step("counted", 4)
-    telemetry.tokens("counted", 7)
-    telemetry.queue("counted", 11)
-    telemetry.rejected("counted", "deadline")
-    telemetry.cancelled("counted", "running")
-    telemetry.stages("counted", Timings(queue_ms=250))
-    assert value("model_ready", task="counted") == 1
-    assert value("batch_items_sum", task="counted") == 3
-    assert value("step_rows_sum", task="counted") == 6
-    assert value("step_rows_count", task="counted") == 2
-    assert value("tokens_total", task="counted") == 7
-    assert value("queue_cost", task="counted") == 11
-    assert value("rejected_total", task="counted", reason="deadline") == 1
-    assert value("rejected_total", task="counted", reason="queue") == 0
-    assert value("cancelled_total", task="counted", stage="running") == 1
-    assert value("stage_duration_seconds_sum", task="counted", stage="queue") == 0.25
+    labels = Labels("counted", "own")
+    of = labels._asdict()
+    telemetry.ready(labels, True)
+    telemetry.batch(labels, 3)
+    telemetry.step(labels, 2)
+    telemetry.step(labels, 4)
+    telemetry.tokens(labels, 7)
+    telemetry.queue(labels, 14)
+    telemetry.queue(labels, -3)
+    telemetry.rejected(labels, "deadline")
+    telemetry.cancelled(labels, "running")
+    telemetry.stages(labels, Timings(queue_ms=250))
+    assert value("model_ready", **of) == 1
+    assert value("batch_items_sum", **of) == 3
+    assert value("step_rows_sum", **of) == 6
+    assert value("step_rows_count", **of) == 2
+    assert value("tokens_total", **of) == 7
+    assert value("queue_cost", **of) == 11
+    assert value("rejected_total", **of, reason="deadline") == 1
+    assert value("rejected_total", **of, reason="queue") == 0
+    assert value("cancelled_total", **of, stage="running") == 1
+    assert value("stage_duration_seconds_sum", **of, stage="queue") == 0.25
+
+
+def test_models_that_come_and_go_are_counted() -> None:
+    labels = Labels("moving", "own")
+    of = labels._asdict()
+    for version in ("1", "2"):
+        telemetry.loaded(labels, version, 100)
+    telemetry.not_loaded(labels)
+    assert value("model_bytes", **of) == 200
+    telemetry.unloaded(labels, "1", 100)
+    assert value("model_bytes", **of) == 100
+    assert value("model_loads_total", **of, outcome="ok") == 2
+    assert value("model_loads_total", **of, outcome="failed") == 1
+    assert value("model_unloads_total", **of) == 1
+    assert value("model_info", **of, version="2") == 1
+    telemetry.unloaded(labels, "2", 100)
+    assert not {one for one in series() if ("task", "moving") in one and "info" in one[0]}
 
 
 def test_no_request_makes_a_series_once_its_task_is_known() -> None:
     engine = HttpEngine()
     client = TestClient(http_door(engine), raise_server_exceptions=False)
     for name in engine.tasks:
-        telemetry.ready(name, True)
+        telemetry.ready(Labels(name, ""), True)
     before = series()
     client.post("/shout", json={"text": "a"})
     client.post("/shout", json={"text": 5})
@@ -107,15 +138,6 @@ def test_no_request_makes_a_series_once_its_task_is_known() -> None:
         assert client.get(f"/wp-admin/{path}.php?x={path}").status_code == 404
         client.request("PUT", f"/shout{path}", headers={"traceparent": "x", f"x-{path}": "y"})
     assert series() == before
-
-
-def test_the_model_of_a_task_is_named_and_the_one_before_it_is_gone() -> None:
-    for version in ("shout:1", "shout:2"):
-        telemetry.model("shout", version)
-    assert ("attendant_model_info", ("model", "shout:2"), ("task", "shout")) in series()
-    assert ("attendant_model_info", ("model", "shout:1"), ("task", "shout")) not in series()
-    telemetry.ready("shout", False)
-    assert ("attendant_model_info", ("model", "shout:2"), ("task", "shout")) not in series()
 
 
 def test_the_process_is_measured() -> None:
@@ -165,9 +187,10 @@ def test_a_stream_that_is_left_is_cancelled_from_whatever_context() -> None:
         await asyncio.create_task(anext(items))  # type: ignore[arg-type]
         await asyncio.create_task(items.aclose())
 
-    telemetry.ready("flying", True)
-    labels = {"task": "flying", "door": "http"}
+    labels = {"task": "flying", "model": "", "door": "http"}
+    with telemetry.observed("flying", "http"):
+        pass  # its series are there from now on
     before = value("requests_total", **labels, code="cancelled")
     asyncio.run(scenario())
-    assert value("requests_in_flight", **labels) == 0
+    assert value("requests_in_flight", task="flying", door="http") == 0
     assert value("requests_total", **labels, code="cancelled") == before + 1

@@ -11,12 +11,13 @@ import pytest
 from service import telemetry, waiting
 from service.errors import Overloaded, Unavailable
 from service.foresight import FIRST_GUESS, RESERVE
+from service.telemetry import Labels
 from service.waiting import Entry, Waiting
 
 
 def with_queue(scenario: Callable[[Waiting], Awaitable[Any]], *, max_cost: int = 100) -> None:
     async def run() -> None:
-        await scenario(Waiting("queueing", max_cost=max_cost))
+        await scenario(Waiting(Labels("queues", "queueing"), max_cost=max_cost))
 
     asyncio.run(run())
 
@@ -68,7 +69,7 @@ def computed(queue: Waiting, clock: list[float], cost: int, time_s: float) -> No
 
 def refused(reason: str) -> float:
     value = telemetry.REGISTRY.get_sample_value(
-        "attendant_rejected_total", {"task": "queueing", "reason": reason}
+        "attendant_rejected_total", {"task": "queues", "model": "queueing", "reason": reason}
     )
     return value or 0.0
 

@@ -49,7 +49,8 @@ def introduced(url: str, addresses: dict[str, str]) -> Server:
         server.status = {}
     for sample in scraped(url):
         if sample.name == "attendant_model_info":
-            server.models[sample.labels["task"]] = sample.labels["model"]
+            labels = sample.labels
+            server.models[labels["model"]] = f"{labels['model']}:{labels['version']}"
     return server
 
 

@@ -1,7 +1,7 @@
 """Hugging Face inference shapes → the four tasks: POST /models/ID and /pipeline/TASK.
 
-ID is a task's name, with any owner before it. A translation names its languages as parameters, or
-in its path, as Transformers does: `translation_en_to_de`.
+ID is the name of a model, or of a task, with any owner before it. A translation names its languages
+as parameters, or in its path, as Transformers does: `translation_en_to_de`.
 https://huggingface.co/docs/inference-providers/tasks
 """
 
@@ -111,7 +111,9 @@ def _body(content: bytes, media: str, binary: str | None) -> tuple[Any, dict[str
         raise InvalidInput("is not base64", "inputs") from error
 
 
-def asked_of(task: Task, content: bytes, media: str, said: Mapping[str, Any]) -> RequestModel:
+def asked_of(
+    task: Task, model: str, content: bytes, media: str, said: Mapping[str, Any]
+) -> RequestModel:
     """The typed request; `said` are parameters that the path holds."""
     binary = binary_field(task)
     value, given = _body(content, media, binary)
@@ -121,7 +123,7 @@ def asked_of(task: Task, content: bytes, media: str, said: Mapping[str, Any]) ->
         if name not in IGNORED:
             raise _refused(name)
     try:
-        return task.request.model_validate({binary or "text": value, **fields})
+        return task.request.model_validate({binary or "text": value, "model": model, **fields})
     except ValidationError as error:
         raise refusal(error) from error
 
@@ -141,22 +143,42 @@ def shaped(task: str, answer: Any, *, timestamps: bool) -> Any:
 def routes(entrance: Entrance) -> list[Route]:
     """The paths of this shape; an id may hold slashes."""
     engine = entrance.engine
+    registry = engine.models.registry
 
-    def found(name: str) -> tuple[Task, dict[str, str]]:
-        last = name.rpartition("/")[2]
-        pair = PAIR.fullmatch(last)
+    def of_task(name: str) -> tuple[Task, dict[str, str]] | None:
+        pair = PAIR.fullmatch(name)
         said = {"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}
-        task = engine.tasks.get("translation" if pair else last)
-        if task is None or task.name not in FIELDS:
-            raise NotFound(f"there is no model {name[:64]!r}; there are {', '.join(FIELDS)}")
-        return task, said
+        task = engine.tasks.get("translation" if pair else name)
+        return (task, said) if task and task.name in FIELDS else None
+
+    def found(name: str) -> tuple[Task, str, dict[str, str]]:
+        """The task, the model and the parameters that an id, or a task in a path, stands for."""
+        last = name.rpartition("/")[2]
+        if registry.current(last.partition(":")[0]):
+            model = registry.named(last)
+            return model.task, last, {}
+        if known := of_task(last):
+            return known[0], "", known[1]
+        there = ", ".join(sorted({*registry.names(), *FIELDS}))
+        raise NotFound(f"there is no model {name[:64]!r}; there are {there}")
+
+    def asked_in(path: Mapping[str, str]) -> tuple[Task, str, dict[str, str]]:
+        """As `found`; where a path names both, the model has to be for the task."""
+        if "task" not in path:
+            return found(path["id"])
+        if (known := of_task(path["task"])) is None:
+            raise NotFound(f"there is no task {path['task'][:64]!r}; there are {', '.join(FIELDS)}")
+        task, said = known
+        if "id" not in path:
+            return task, "", said
+        _, model, more = found(path["id"])
+        return task, model, {**more, **said}
 
     async def answer(request: Request) -> Response:
-        path = request.path_params
-        task, said = found(path.get("task") or path["id"])
+        task, model, said = asked_in(request.path_params)
         with entrance.call(task.name, request) as call:
             media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            asked: Any = asked_of(task, await call.body(), media, said)
+            asked: Any = asked_of(task, model, await call.body(), media, said)
             given = await call.work(engine.answer(task.name, asked, **call.asked()))
             timestamps = getattr(asked, "timestamps", False)
             return JSONResponse(shaped(task.name, given, timestamps=timestamps))

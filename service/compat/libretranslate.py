@@ -1,6 +1,7 @@
 """LibreTranslate's API → the translation task: /translate, /languages and /frontend/settings.
 
 Errors are in the words that its clients know. Languages are not detected, and html is not parsed.
+`model` is ours: the name of a translation model that is not the default.
 https://github.com/LibreTranslate/LibreTranslate/blob/main/libretranslate/app.py
 """
 
@@ -15,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.compat.surface import Entrance, Handler, route
-from service.errors import MalformedRequest, NotFound, Problem, Unavailable, refusal
+from service.errors import MalformedRequest, NotFound, Problem, refusal
 from service.http_call import problem_response
 from service.openapi import HEADERS, PROBLEM
 from service.tasks import Task
@@ -113,17 +114,17 @@ def routes(entrance: Entrance) -> list[Route]:
     """The paths of the API."""
     engine = entrance.engine
 
-    def assets() -> Assets:
-        loaded = engine.loaded.get(TASK)
-        if loaded is None:
-            raise Unavailable(engine.status().get(TASK, "there is no translation"))
-        found: Assets = loaded.assets
+    async def assets(model: Any = "") -> Assets:
+        if not isinstance(model, str):
+            raise _invalid("model parameter is not a name")
+        found: Assets = (await engine.opened(engine.find(TASK, model))).assets
         return found
 
     async def translate(request: HttpRequest) -> Response:
         with entrance.call(TASK, request) as call:
             said = _fields(request, await call.body())
-            texts, (source, target) = _texts(said), _languages(said, assets())
+            model = said.get("model", "")
+            texts, (source, target) = _texts(said), _languages(said, await assets(model))
             if said.get("format", "text") != "text":
                 raise MalformedRequest(f"{str(said['format'])[:16]} format is not supported")
             many = _alternatives(said)
@@ -133,7 +134,7 @@ def routes(entrance: Entrance) -> list[Route]:
                 beam_size = max(BEAM_SIZE, many + 1)
                 try:
                     asked = Request(
-                        text=spoken, source=source, target=target,
+                        model=model, text=spoken, source=source, target=target,
                         beam_size=beam_size, alternatives=many,
                     )  # fmt: skip
                 except ValidationError as error:
@@ -144,7 +145,7 @@ def routes(entrance: Entrance) -> list[Route]:
             return JSONResponse(_answer(said, texts, each, many), headers=OPEN)
 
     async def languages(request: HttpRequest) -> Response:
-        known = assets().directions
+        known = (await assets()).directions
         listed = [
             {
                 "code": code,
@@ -156,7 +157,7 @@ def routes(entrance: Entrance) -> list[Route]:
         return JSONResponse(listed, headers=OPEN)
 
     async def settings(request: HttpRequest) -> Response:
-        known = assets().directions.languages
+        known = (await assets()).directions.languages
         told = {
             "apiKeys": False,
             "charLimit": MAX_TEXT_CHARS,
@@ -197,6 +198,7 @@ def paths(tasks: Mapping[str, Task]) -> dict[str, Any]:
         "target": {"type": "string"},
         "format": {"enum": ["text"]},
         "alternatives": {"type": "integer", "minimum": 0, "maximum": MAX_ALTERNATIVES},
+        "model": {"type": "string"},
     }
     schema = {"type": "object", "required": ["q", "source", "target"], "properties": fields}
     example = {"q": "I like to read books.", "source": "en", "target": "de"}

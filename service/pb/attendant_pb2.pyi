@@ -7,12 +7,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClassifyAudioRequest(_message.Message):
-    __slots__ = ("audio", "top_k")
+    __slots__ = ("model", "audio", "top_k")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
+    model: str
     audio: bytes
     top_k: int
-    def __init__(self, audio: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., audio: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class ClassifyAudioResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "labels", "start_s")
@@ -34,16 +36,18 @@ class ClassifyAudioResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyAudioResponse.Label, _Mapping]]] = ..., start_s: _Optional[float] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("audio", "language", "task", "timestamps")
+    __slots__ = ("model", "audio", "language", "task", "timestamps")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMPS_FIELD_NUMBER: _ClassVar[int]
+    model: str
     audio: bytes
     language: str
     task: str
     timestamps: bool
-    def __init__(self, audio: _Optional[bytes] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., timestamps: _Optional[bool] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., audio: _Optional[bytes] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., timestamps: _Optional[bool] = ...) -> None: ...
 
 class TranscribeResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "text", "language", "duration_s", "segments")
@@ -79,12 +83,14 @@ class TranscribeEvent(_message.Message):
     def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., answer: _Optional[_Union[TranscribeResponse, _Mapping]] = ...) -> None: ...
 
 class ClassifyImageRequest(_message.Message):
-    __slots__ = ("image", "top_k")
+    __slots__ = ("model", "image", "top_k")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
+    model: str
     image: bytes
     top_k: int
-    def __init__(self, image: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class ClassifyImageResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "labels")
@@ -104,7 +110,8 @@ class ClassifyImageResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyImageResponse.Label, _Mapping]]] = ...) -> None: ...
 
 class TranslateRequest(_message.Message):
-    __slots__ = ("text", "source", "target", "beam_size", "max_new_tokens", "length_penalty", "alternatives")
+    __slots__ = ("model", "text", "source", "target", "beam_size", "max_new_tokens", "length_penalty", "alternatives")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +119,7 @@ class TranslateRequest(_message.Message):
     MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
     LENGTH_PENALTY_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    model: str
     text: _containers.RepeatedScalarFieldContainer[str]
     source: str
     target: str
@@ -119,7 +127,7 @@ class TranslateRequest(_message.Message):
     max_new_tokens: int
     length_penalty: float
     alternatives: int
-    def __init__(self, text: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., beam_size: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., length_penalty: _Optional[float] = ..., alternatives: _Optional[int] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., beam_size: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., length_penalty: _Optional[float] = ..., alternatives: _Optional[int] = ...) -> None: ...
 
 class TranslateResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "translations")
@@ -149,6 +157,63 @@ class TranslateEvent(_message.Message):
     partial: Partial
     answer: TranslateResponse
     def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., answer: _Optional[_Union[TranslateResponse, _Mapping]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models", "memory_bytes", "budget_bytes")
+    class Model(_message.Message):
+        __slots__ = ("name", "version", "task", "is_current", "is_default", "state", "reason", "memory_bytes", "card")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        VERSION_FIELD_NUMBER: _ClassVar[int]
+        TASK_FIELD_NUMBER: _ClassVar[int]
+        IS_CURRENT_FIELD_NUMBER: _ClassVar[int]
+        IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+        CARD_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        version: str
+        task: str
+        is_current: bool
+        is_default: bool
+        state: str
+        reason: str
+        memory_bytes: int
+        card: ListModelsResponse.Card
+        def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[str] = ..., is_current: _Optional[bool] = ..., is_default: _Optional[bool] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., card: _Optional[_Union[ListModelsResponse.Card, _Mapping]] = ...) -> None: ...
+    class Card(_message.Message):
+        __slots__ = ("architecture", "source", "licence", "revision", "target", "metrics")
+        ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        LICENCE_FIELD_NUMBER: _ClassVar[int]
+        REVISION_FIELD_NUMBER: _ClassVar[int]
+        TARGET_FIELD_NUMBER: _ClassVar[int]
+        METRICS_FIELD_NUMBER: _ClassVar[int]
+        architecture: str
+        source: str
+        licence: str
+        revision: str
+        target: str
+        metrics: _containers.RepeatedCompositeFieldContainer[ListModelsResponse.Metric]
+        def __init__(self, architecture: _Optional[str] = ..., source: _Optional[str] = ..., licence: _Optional[str] = ..., revision: _Optional[str] = ..., target: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[ListModelsResponse.Metric, _Mapping]]] = ...) -> None: ...
+    class Metric(_message.Message):
+        __slots__ = ("name", "value")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        value: float
+        def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[ListModelsResponse.Model]
+    memory_bytes: int
+    budget_bytes: int
+    def __init__(self, models: _Optional[_Iterable[_Union[ListModelsResponse.Model, _Mapping]]] = ..., memory_bytes: _Optional[int] = ..., budget_bytes: _Optional[int] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("preprocess_ms", "queue_ms", "compute_ms", "postprocess_ms")

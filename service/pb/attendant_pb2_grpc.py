@@ -64,6 +64,11 @@ class AttendantStub:
                 request_serializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.TranslateEvent.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/attendant.v1.Attendant/ListModels',
+                request_serializer=service_dot_pb_dot_attendant__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
 
 
 class AttendantServicer:
@@ -111,6 +116,13 @@ class AttendantServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListModels(self, request, context):
+        """All models that may be asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AttendantServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +155,11 @@ def add_AttendantServicer_to_server(servicer, server):
                     servicer.TranslateStream,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.TranslateEvent.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.ListModelsRequest.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.ListModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -307,6 +324,33 @@ class Attendant:
             '/attendant.v1.Attendant/TranslateStream',
             service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
             service_dot_pb_dot_attendant__pb2.TranslateEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/attendant.v1.Attendant/ListModels',
+            service_dot_pb_dot_attendant__pb2.ListModelsRequest.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

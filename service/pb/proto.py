@@ -1,4 +1,4 @@
-"""tasks → the text of attendant.proto: one method per task, one message per model.
+"""tasks → the text of attendant.proto: a method per task, one that lists models, their messages.
 
 A task that generates tokens has a second method, which streams its answer.
 
@@ -17,6 +17,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from service.listing import ListModelsRequest, ListModelsResponse
 from service.schema import Partial
 from service.tasks import Task
 
@@ -24,6 +25,8 @@ PACKAGE = "attendant.v1"
 SERVICE = "Attendant"
 STREAM = "Stream"
 """What the name of a task's method ends in whose answer comes as a stream."""
+LIST = "ListModels"
+INT32_MAX = 2**31 - 1
 SCALARS = {str: "string", bytes: "bytes", bool: "bool", int: "int32", float: "double"}
 HEAD = f"""\
 // Attendant over gRPC. Written by `python -m service.pb` from service/tasks/; edit those instead.
@@ -98,6 +101,8 @@ def _field(name: str, field: FieldInfo, number: int, *, request: bool) -> str:
     if request:
         note += " Required." if field.is_required() else f" Default: {field.default!r}."
     type_name = SCALARS.get(element, element.__name__)
+    if element is int and any(getattr(bound, "le", 0) > INT32_MAX for bound in field.metadata):
+        type_name = "int64"
     return comment(note) + f"{label} {type_name} {name} = {number};\n".lstrip()
 
 
@@ -154,6 +159,13 @@ def proto(tasks: Iterable[Task], known: Numbers) -> str:
             methods.append(comment(f"{task.rpc}, with its text as it comes.") + method)
             messages.append(_event(task.rpc))
             shared |= {Partial: None}
+    methods.append(
+        comment("All models that may be asked for.")
+        + f"rpc {LIST}({LIST}Request) returns ({LIST}Response);\n"
+    )
+    inner = models_in(ListModelsResponse)
+    messages.append(message(f"{LIST}Request", ListModelsRequest, known=known, request=True))
+    messages.append(message(f"{LIST}Response", ListModelsResponse, inner, known=known))
     messages += [message(model.__name__, model, known=known) for model in shared]
     service = f"service {SERVICE} {{\n{indent(''.join(methods), '  ')}}}\n"
     return "\n".join([HEAD, service, *messages])

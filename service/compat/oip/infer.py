@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service.compat.oip.models import Model
+from service.compat.oip.models import Found, Model
 from service.compat.oip.tensors import Given, array_of
 from service.engine import Engine
 from service.errors import MalformedRequest, Unsupported
@@ -86,9 +86,10 @@ def _wanted(model: Model, asked: Asked) -> list[str]:
 
 
 async def infer(
-    engine: Engine, model: Model, asked: Asked, *, timeout_s: float | None, priority: int
+    engine: Engine, found: Found, asked: Asked, *, timeout_s: float | None, priority: int
 ) -> Inferred:
     """Check and answer a request; raises a Problem."""
+    model, tag = found
     inputs, wanted = _inputs(model, asked), _wanted(model, asked)
     own = {
         name: value
@@ -98,5 +99,5 @@ async def infer(
     }
     said = _whole_number(asked.parameters, "priority")
     told = {"timeout_s": timeout_s, "priority": max(HIGHEST - said, -HIGHEST) if said else priority}
-    outputs, name = await model.infer(engine, inputs, own, told)
+    outputs, name = await model.infer(engine, tag, inputs, own, told)
     return Inferred(name.rpartition(":")[2], {name: outputs[name] for name in wanted})

@@ -1,7 +1,8 @@
 """a name and a version → the model that is meant, and what is told of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from numpy.typing import NDArray
 
@@ -9,8 +10,8 @@ from service.compat.oip.raw import SUFFIX, RawModel, reachable
 from service.compat.oip.tensors import Spec
 from service.compat.oip.whole import WholeModel
 from service.engine import Engine
-from service.errors import NotFound, Unavailable
-from service.loaded import Loaded
+from service.errors import NotFound, Problem
+from service.served import Served
 from service.tasks import Task
 
 
@@ -27,58 +28,97 @@ class Model(Protocol):
     async def infer(
         self,
         engine: Engine,
+        tag: str,
         inputs: Mapping[str, NDArray[Any]],
         parameters: Mapping[str, Any],
         asked: Mapping[str, Any],
     ) -> tuple[dict[str, NDArray[Any]], str]:
-        """Outputs by name, and the name and version of the model that gave them."""
+        """Outputs by name, and the name and version of the model that gave them.
+
+        `tag` is the model as the request names it.
+        """
+
+
+class Found(NamedTuple):
+    """A model, and what to ask the engine for."""
+
+    model: Model
+    tag: str
 
 
 class Models:
-    """Every task as a whole, and the graph of each that is one."""
+    """Every model as a whole, and the graph of each that is one.
+
+    The name of a task means its default, where no model has that name.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._registry = engine.models.registry
         self._whole = {task.name: WholeModel(task) for task in engine.tasks.values()}
-        self._raw: dict[str, tuple[Loaded, RawModel]] = {}
-        raws = [task for task in engine.tasks.values() if reachable(task)]
-        self._tasks: Mapping[str, Task] = {
-            **engine.tasks, **{task.name + SUFFIX: task for task in raws}
-        }  # fmt: skip
+        self._raw: WeakKeyDictionary[Served, RawModel] = WeakKeyDictionary()
+
+    def _own(self, name: str) -> str:
+        """The name of a model: of a task's default, where a task is named."""
+        return name if self._registry.current(name) else self._registry.default(name)
+
+    def _kind(self, name: str) -> Task:
+        """The task of a model or of a task's name, as this kind of model does it."""
+        served = self._registry.current(self._own(name))
+        return served.task if served else self.engine.tasks[name]
 
     def names(self) -> list[str]:
-        return sorted(self._tasks)
+        whole = {*self._registry.names(), *self.engine.tasks}
+        return sorted([*whole, *(name + SUFFIX for name in whole if reachable(self._kind(name)))])
+
+    def _known(self, name: str) -> bool:
+        return name in self.engine.tasks or self._registry.current(name) is not None
+
+    def _base(self, name: str) -> str:
+        """The name without what asks for the graph; raises NotFound."""
+        if self._known(name):
+            return name
+        base = name.removesuffix(SUFFIX)
+        if self._known(base) and reachable(self._kind(base)):
+            return base
+        raise NotFound(f"there is no model {name[:64]!r}; there are {', '.join(self.names())}")
 
     def task(self, name: str) -> Task:
         """The task behind a model; raises NotFound."""
-        found = self._tasks.get(name)
-        if found is None:
-            raise NotFound(f"there is no model {name[:64]!r}; there are {', '.join(self.names())}")
-        return found
+        return self._kind(self._base(name))
+
+    def tag(self, name: str, version: str = "") -> str:
+        """The model as the engine is asked for it; raises NotFound."""
+        own = self._own(self._base(name))
+        return f"{own}:{version}" if version else own
+
+    def served(self, name: str, version: str = "") -> Served:
+        """Raises NotFound where there is no such model or version, Unavailable where not yet."""
+        task, tag = self.task(name).name, self.tag(name, version)
+        if self._registry.current(self.tag(name)) is None:
+            return self.engine.find(task)  # which says that there is none
+        return self.engine.find(task, tag)
 
     def version(self, name: str) -> str | None:
         """The version that is served now, if any is."""
-        loaded = self.engine.loaded.get(self.task(name).name)
-        return loaded.name.rpartition(":")[2] if loaded else None
+        served = self._registry.current(self.tag(name))
+        return served.version if served and not served.fault else None
 
     def ready(self, name: str, version: str = "") -> bool:
-        served = self.version(name)
-        return served is not None and version in ("", served) and not self.engine.draining
+        """It can be asked, and is loaded first if it has to be."""
+        try:
+            served = self.served(name, version)
+        except Problem:
+            return False
+        return not served.fault and not self.engine.draining
 
-    def find(self, name: str, version: str = "") -> Model:
-        """Raises NotFound where there is no such model or version, Unavailable where not yet."""
-        task = self.task(name)
-        served = self.version(name)
-        if served is None:
-            raise Unavailable(self.engine.status()[task.name])
-        if version and version != served:
-            raise NotFound(f"{name} is served in version {served} only")
-        if name == task.name:
-            return self._whole[name]
-        loaded = self.engine.loaded[task.name]
-        if not reachable(loaded.task):
-            raise NotFound(f"{loaded.name} is not one graph of pixels or features")
-        known = self._raw.get(name)
-        if known is None or known[0] is not loaded:
-            known = self._raw[name] = (loaded, RawModel(task, loaded))
-        return known[1]
+    async def find(self, name: str, version: str = "") -> Found:
+        """A model to ask, loaded where its tensors are not known without; raises a Problem."""
+        served, tag = self.served(name, version), self.tag(name, version)
+        served.refuse()
+        if self._base(name) == name:
+            return Found(self._whole[served.task.name], tag)
+        known = self._raw.get(served)
+        if known is None:
+            known = self._raw[served] = RawModel(name, await self.engine.opened(served))
+        return Found(known, tag)

@@ -6,7 +6,10 @@ from typing import Any
 from service.openapi import HEADERS, PROBLEM
 from service.tasks import Task
 
-NAMED = {"model": "A task, or a task and `.model` for the tensors of its graph.", "version": ""}
+NAMED = {
+    "model": "A model, or a task; `.model` behind it for the tensors of its graph.",
+    "version": "",
+}
 TENSOR: dict[str, Any] = {
     "type": "object",
     "required": ["name", "datatype", "shape"],

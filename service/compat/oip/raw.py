@@ -37,15 +37,16 @@ class RawModel:
     platform = "onnx_onnxv1"
     max_batch = MAX_ROWS
 
-    def __init__(self, task: Task, loaded: Loaded) -> None:
-        self.name, self.task = task.name + SUFFIX, task.name
-        graph, found = task.contract[GRAPH], loaded.model.tensors(GRAPH)
+    def __init__(self, name: str, loaded: Loaded) -> None:
+        self.name, self.task = name, loaded.task.name
+        graph, found = loaded.task.contract[GRAPH], loaded.model.tensors(GRAPH)
         self.inputs: Sequence[Spec] = [_spec(name, found[name]) for name in graph.inputs]
         self.outputs: Sequence[Spec] = [_spec(name, found[name]) for name in graph.outputs]
 
     async def infer(
         self,
         engine: Engine,
+        tag: str,
         inputs: Mapping[str, NDArray[Any]],
         parameters: Mapping[str, Any],
         asked: Mapping[str, Any],
@@ -58,6 +59,6 @@ class RawModel:
         if sizes or rows > MAX_ROWS:
             raise InvalidInput(f"a batch has up to {MAX_ROWS} rows, as many in each input")
         items: list[Item] = [{name: inputs[name][row] for name in inputs} for row in range(rows)]
-        given, name, _ = await engine.rows(self.task, items, **asked)
+        given, name, _ = await engine.rows(engine.find(self.task, tag), items, **asked)
         outputs = (output.name for output in self.outputs)
         return {name: np.stack([row[name] for row in given]) for name in outputs}, name

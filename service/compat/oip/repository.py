@@ -18,14 +18,14 @@ def _allowed(models: Models, name: str, parameters: Iterable[str]) -> str:
         raise Forbidden("loading and unloading is switched off; ATTENDANT_MODEL_CONTROL allows it")
     if settings.workers > 1:
         raise Unsupported("of several workers one would be reached; send SIGHUP to load in all")
-    return models.task(name).name
+    return models.tag(name)
 
 
 async def load(models: Models, name: str, parameters: Iterable[str]) -> None:
     """Take the newest version in the store; raises Unavailable where it cannot be served."""
-    await models.engine.take(_allowed(models, name, parameters))
+    await models.engine.models.take(_allowed(models, name, parameters))
 
 
 async def unload(models: Models, name: str, parameters: Iterable[str]) -> None:
     """Refuse new requests for a model, and forget it when those under way are answered."""
-    await models.engine.unload(_allowed(models, name, parameters))
+    await models.engine.models.unload(_allowed(models, name, parameters))

@@ -152,14 +152,14 @@ def routes(entrance: Entrance) -> list[Route]:
     async def inference(request: Request) -> Response:
         name, version = _named(request)
         with entrance.call(models.task(name).name, request) as call:
-            model = models.find(name, version)
+            found = await models.find(name, version)
             encoding = request.headers.get("content-encoding", "").strip().lower()
             body = plain(await call.body(), encoding, engine.settings.max_body_bytes)
             asked, all_binary = asked_of(request, body)
             waits_s = timeout_s(asked)
             if waits_s is not None:
                 call.hurry(waits_s)
-            inferred = await call.work(infer(engine, model, asked, **call.asked()))
+            inferred = await call.work(infer(engine, found, asked, **call.asked()))
             return _compressed(request, answer_of(asked, name, inferred, all_binary=all_binary))
 
     async def live(request: Request) -> Response:
@@ -174,7 +174,7 @@ def routes(entrance: Entrance) -> list[Route]:
         return JSONResponse(about.SERVER)
 
     async def metadata(request: Request) -> Response:
-        return JSONResponse(about.metadata(models, *_named(request)))
+        return JSONResponse(await about.metadata(models, *_named(request)))
 
     async def model_ready(request: Request) -> Response:
         name, version = _named(request)
@@ -184,7 +184,7 @@ def routes(entrance: Entrance) -> list[Route]:
         return JSONResponse({"name": name, "ready": True})
 
     async def config(request: Request) -> Response:
-        return JSONResponse(about.config(models, *_named(request)))
+        return JSONResponse(await about.config(models, *_named(request)))
 
     async def stats(request: Request) -> Response:
         named = _named(request) if "model" in request.path_params else ()

@@ -73,11 +73,11 @@ class _Service:
         name = message.model_name
         metadata = context.invocation_metadata() or ()
         with observed(self._models.task(name).name, "oip-grpc", metadata):
-            model, asked = self._models.find(name, message.model_version), asked_of(message)
+            asked, found = asked_of(message), await self._models.find(name, message.model_version)
             waits_s = [s for s in (context.time_remaining(), timeout_s(asked)) if s is not None]
             inferred = await infer(
                 self._engine,
-                model,
+                found,
                 asked,
                 timeout_s=min(waits_s, default=None),
                 priority=priority(context),
@@ -145,11 +145,11 @@ class _Service:
         return pb.ServerMetadataResponse(**about.SERVER)
 
     async def ModelMetadata(self, message: Any, context: Any) -> Message:
-        found = about.metadata(self._models, message.name, message.version)
+        found = await about.metadata(self._models, message.name, message.version)
         return pb.ModelMetadataResponse(**found)
 
     async def ModelConfig(self, message: Any, context: Any) -> Message:
-        found = about.config(self._models, message.name, message.version)
+        found = await about.config(self._models, message.name, message.version)
         return pb.ModelConfigResponse(config=found)
 
     async def ModelStatistics(self, message: Any, context: Any) -> Message:

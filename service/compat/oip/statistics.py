@@ -1,4 +1,4 @@
-"""the metrics of a task, over both doors and all workers → the protocol's statistics of a model."""
+"""the metrics of a model, over all doors and workers → its statistics as the protocol has them."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ STAGES = {
 GONE = "cancelled"
 """Requests whose clients left: no success, and no failure of the model either."""
 Sums = Mapping[tuple[str, str, str], float]
-"""Sample, task, and stage or code → its value, over all other labels."""
+"""Sample, model, and stage or code → its value, over all other labels."""
 
 
 def sums() -> Sums:
@@ -22,9 +22,9 @@ def sums() -> Sums:
     for family in exposition.registry().collect():
         for sample in family.samples:
             labels = sample.labels
-            if "task" in labels and "le" not in labels:
+            if "model" in labels and "le" not in labels:
                 kind = labels.get("stage", labels.get("code", ""))
-                found[sample.name, labels["task"], kind] += sample.value
+                found[sample.name, labels["model"], kind] += sample.value
     return found
 
 
@@ -32,7 +32,7 @@ def _duration(count: float, seconds: float) -> dict[str, int]:
     return {"count": int(count), "ns": round(seconds * 1e9)}
 
 
-def of_task(counted: Sums, task: str) -> dict[str, Any]:
+def of_model(counted: Sums, model: str) -> dict[str, Any]:
     """Statistics without the name and version of the model.
 
     Successes are timed by the stages of their requests; how long failures took is not known.
@@ -40,8 +40,8 @@ def of_task(counted: Sums, task: str) -> dict[str, Any]:
 
     def stage(name: str) -> tuple[float, float]:
         key = "attendant_stage_duration_seconds"
-        return counted.get((f"{key}_count", task, name), 0), counted.get(
-            (f"{key}_sum", task, name), 0
+        return counted.get((f"{key}_count", model, name), 0), counted.get(
+            (f"{key}_sum", model, name), 0
         )
 
     stages = {name: stage(ours) for name, ours in STAGES.items()}
@@ -49,14 +49,14 @@ def of_task(counted: Sums, task: str) -> dict[str, Any]:
     failed = sum(
         value
         for (name, of, code), value in counted.items()
-        if name == "attendant_requests_total" and of == task and code not in ("ok", GONE)
+        if name == "attendant_requests_total" and of == model and code not in ("ok", GONE)
     )
     return {
         "last_inference": round(
-            1e3 * counted.get(("attendant_last_answer_timestamp_seconds", task, ""), 0)
+            1e3 * counted.get(("attendant_last_answer_timestamp_seconds", model, ""), 0)
         ),
-        "inference_count": int(counted.get(("attendant_batch_items_sum", task, ""), 0)),
-        "execution_count": int(counted.get(("attendant_batch_items_count", task, ""), 0)),
+        "inference_count": int(counted.get(("attendant_batch_items_sum", model, ""), 0)),
+        "execution_count": int(counted.get(("attendant_batch_items_count", model, ""), 0)),
         "inference_stats": {
             "success": _duration(answered, sum(seconds for _, seconds in stages.values())),
             "fail": _duration(failed, 0),

@@ -107,6 +107,7 @@ class WholeModel:
     async def infer(
         self,
         engine: Engine,
+        tag: str,
         inputs: Mapping[str, NDArray[Any]],
         parameters: Mapping[str, Any],
         asked: Mapping[str, Any],
@@ -117,7 +118,9 @@ class WholeModel:
             raise TooLarge(f"{len(values)} elements, of at most {MAX_ELEMENTS}", self._field)
         if self._field in parameters:
             raise InvalidInput("is an input, not a parameter", self._field)
-        requests = self._requests(values, parameters)
+        if "model" in parameters:
+            raise InvalidInput("is named by the request itself", "model")
+        requests = self._requests(values, {**parameters, "model": tag})
         answers = await _answers(engine, self.task, requests, asked)
         entries = getattr(answers[0], self._entries) if self._several else answers
         columns = {column.spec.name: column.array(entries) for column in self._columns}
