@@ -80,13 +80,17 @@ def test_samples_logits_and_texts_are_the_librarys(kind: str, tmp_path: Path) ->
     assert found["features"] <= 1e-6
 
 
-def test_mel_frames_and_logits_of_ast_are_the_librarys(tmp_path: Path) -> None:
+def spectrogram_checkpoint(folder: Path) -> Path:
     sizes = {**SMALL, "max_length": 256, "num_mel_bins": 64, "num_labels": 3}
     model = transformers.ASTForAudioClassification(transformers.ASTConfig(**sizes))
-    shuffled(model).save_pretrained(tmp_path / "ast")
+    shuffled(model).save_pretrained(folder)
     extractor = transformers.ASTFeatureExtractor(num_mel_bins=64, max_length=256)
-    extractor.save_pretrained(tmp_path / "ast")
-    found = agreed(tmp_path / "ast", tmp_path / "assets")
+    extractor.save_pretrained(folder)
+    return folder
+
+
+def test_mel_frames_and_logits_of_ast_are_the_librarys(tmp_path: Path) -> None:
+    found = agreed(spectrogram_checkpoint(tmp_path / "ast"), tmp_path / "assets")
     assert found["features"] <= 1e-5
 
 

@@ -98,7 +98,7 @@ BENTOML = (
 
 
 @asynccontextmanager
-async def running(*command: str) -> AsyncIterator[Service]:
+async def running(*command: str, **settings: str) -> AsyncIterator[Service]:
     http, rpc = free_port(), free_port()
     environment = {
         **os.environ,
@@ -107,6 +107,7 @@ async def running(*command: str) -> AsyncIterator[Service]:
         "ATTENDANT_LAME_DUCK_S": "1",
         "BENTOML_HOME": BentoMLContainer.bentoml_home.get(),
         "BENTOML_DO_NOT_TRACK": "True",
+        **{f"ATTENDANT_{name.upper()}": value for name, value in settings.items()},
     }
     told = [str(http) if part == "PORT" else part for part in command]
     process = await asyncio.create_subprocess_exec(
