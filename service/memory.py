@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from service import telemetry
 from service.errors import Overloaded, TooLargeForMemory, Unavailable
+from service.heap import give_back
 from service.loaded import Loaded
 from service.served import Served
 from service.store import BrokenModel
@@ -81,10 +82,9 @@ class Memory:
             await asyncio.wait([model.loading])
         if model.loaded is None:
             return
-        loaded = self._taken_out(model)
         self._leaving_bytes += model.bytes
         try:
-            await self._leave(model, loaded)
+            await self._leave([(model, self._taken_out(model))])
         finally:
             self._leaving_bytes -= model.bytes
             self.freed()
@@ -131,10 +131,9 @@ class Memory:
                 free_bytes += held.bytes
         return found if free_bytes >= model.bytes else None
 
-    async def _load(self, model: Served, taken_out: Sequence[tuple[Served, Loaded]]) -> None:
+    async def _load(self, model: Served, taken_out: list[tuple[Served, Loaded]]) -> None:
         try:
-            for victim, loaded in taken_out:
-                await self._leave(victim, loaded)
+            await self._leave(taken_out)
             model.loaded = await self._opened(model)
         except BrokenModel as fault:
             model.failed(str(fault))
@@ -155,7 +154,14 @@ class Memory:
         del self._held[model]
         return loaded
 
-    async def _leave(self, model: Served, loaded: Loaded) -> None:
-        await loaded.gate.empty()
-        await loaded.close()
-        telemetry.unloaded(model.labels, model.version, model.bytes)
+    async def _leave(self, taken_out: list[tuple[Served, Loaded]]) -> None:
+        """Close them, one after the other; nothing is left of them in the end."""
+        if not taken_out:
+            return
+        while taken_out:
+            model, loaded = taken_out.pop()
+            await loaded.gate.empty()
+            await loaded.close()
+            telemetry.unloaded(model.labels, model.version, model.bytes)
+        del loaded
+        await asyncio.to_thread(give_back)

@@ -1,7 +1,10 @@
 """Many models in one service: who is loaded, who has to go, who waits, and what the others see."""
 
 import asyncio
+import threading
+import weakref
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fake_models import shouting
@@ -43,8 +46,6 @@ async def until(condition: Any) -> None:
 
 def slow(made: Store) -> Any:
     """Requests of the task are computed until this event is set."""
-    import threading
-
     event = threading.Event()
 
     def forward(model: Any, assets: Any, items: Any) -> list[dict[str, Any]]:
@@ -377,3 +378,32 @@ def test_a_listing_tells_of_every_version() -> None:
         assert engine.listing().budget_bytes is None
 
     with_store(scenario, "shout:1", "other:1", "other:2")
+
+
+def test_what_a_model_leaves_behind_is_the_systems_again() -> None:
+    async def scenario(engine: Engine, made: Store) -> None:
+        await ask(engine)
+        left = weakref.ref(engine.find("shout").loaded)
+        await ask(engine, "other")
+        assert loaded(engine) == {"other:1"}
+        assert left() is None
+
+    with_store(scenario, "shout:1", "other:1", **ONE)
+
+
+def test_a_full_queue_is_foreseen_only_where_one_model_can_be_meant() -> None:
+    async def scenario(engine: Engine, made: Store) -> None:
+        await ask(engine)
+        full = Overloaded("the queue of shout is full")
+        model = engine.find("shout").loaded
+        assert model is not None
+        model.foresee = Mock(side_effect=full)  # type: ignore[method-assign]
+        if len(engine.models.registry.names("shout")) > 1:
+            engine.foresee("shout", timeout_s=1)
+            assert await ask(engine, "other") == "other:1"
+        else:
+            with pytest.raises(Overloaded):
+                engine.foresee("shout", timeout_s=1)
+
+    with_store(scenario, "shout:1")
+    with_store(scenario, "shout:1", "other:1")
