@@ -21,6 +21,7 @@ from export.source import from_package, from_run
 from export.targets import TARGETS
 from export.tune import tune
 from models.checkpoint import BadCheckpoint
+from models.survey import BadData
 from service import store
 from service.manifest import Manifest
 from service.setup import FetchError
@@ -45,7 +46,7 @@ def refused(console: Console, outcome: str) -> Iterator[None]:
     """Say why something was not done, and exit with 1."""
     try:
         yield
-    except (Refusal, BadCheckpoint, FetchError, OSError) as error:
+    except (Refusal, BadCheckpoint, BadData, FetchError, OSError) as error:
         why = str(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             why += ": free some, or choose another disk with --out and BENTOML_HOME"

@@ -1,6 +1,6 @@
 """manifest → MODEL_CARD.md: where a model is from, on what terms, and what was measured."""
 
-from service.manifest import Imported, Manifest
+from service.manifest import FineTuned, Imported, Manifest
 
 NAME = "MODEL_CARD.md"
 
@@ -14,6 +14,16 @@ def imported(found: Imported) -> str:
         f"| largest differences from its library, as shares of the largest value | {agreed} |",
         *(f"| {what} | {count} |" for what, count in found.counts.items()),
         *(f"| sha256 of {name} | {digest} |" for name, digest in found.files.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def fine_tuned(found: FineTuned) -> str:
+    """Lines on the model that training went on from."""
+    items = ", ".join(f"{name} {count}" for name, count in found.items.items())
+    lines = [
+        f"| fine-tuned from | {found.base} |",
+        f"| fine-tuned on | {found.data} ({items}), sha256 {found.data_sha256} |",
     ]
     return "\n".join(lines) + "\n"
 
@@ -56,4 +66,6 @@ def card(manifest: Manifest) -> str:
 """
     if manifest.imported:
         text += imported(manifest.imported)
+    if manifest.fine_tuned:
+        text += fine_tuned(manifest.fine_tuned)
     return text + (f"| parity in float16 | {rounded} |\n" if rounded else "")

@@ -95,6 +95,7 @@ def publish(
             cache_dtype="float16" if halved else "float32",
             package=trained.package,
             imported=trained.imported,
+            fine_tuned=trained.fine_tuned,
         )
         return seal(partial, manifest)
 

@@ -56,6 +56,7 @@ def from_published(folder: Path) -> Trained:
         package=manifest.package,
         task=manifest.task,
         imported=manifest.imported,
+        fine_tuned=manifest.fine_tuned,
     )
 
 

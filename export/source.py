@@ -10,10 +10,13 @@ from typing import Any
 from torch import nn
 
 from export.refusal import Refusal
-from models import checkpoint, packages, whisper_weights
+from models import checkpoint, lineage, packages, whisper_weights
 from models.catalogue import Architecture, architecture
-from service.manifest import Data, Imported, Package
+from service.manifest import Data, FineTuned, Imported, Package
 from service.whisper_weights import SHA256
+
+DEV = ("dev_loss", "dev_accuracy")
+"""What of a run's metrics is published."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +33,43 @@ class Trained:
     task: str = ""
     """Route name of the task that serves it; the model's own name if not set."""
     imported: Imported | None = None
+    fine_tuned: FineTuned | None = None
 
 
 def from_run(run_dir: Path) -> Trained:
     """The checkpoint of a training run, with its assets and last metrics."""
     state = checkpoint.read(run_dir)
     of, model = checkpoint.load_model(run_dir)
-    dataset = import_module(f"models.datasets.{state['recipe']['dataset']}")
+    metrics = {name: value for name, value in last_metrics(run_dir, state).items() if name in DEV}
+    found = lineage.read(run_dir)
+    if found is None:
+        dataset = import_module(f"models.datasets.{state['recipe']['dataset']}")
+        found = lineage.Lineage(task="", data=Data(source=dataset.SOURCE, licence=dataset.LICENCE))
+    return Trained(
+        of,
+        model,
+        assets=sorted((run_dir / "assets").iterdir()),
+        data=found.data,
+        recipe=state["recipe"] | {"trained_steps": state["step"]},
+        metrics=metrics,
+        task=found.task,
+        imported=found.imported,
+        fine_tuned=found.fine_tuned,
+    )
+
+
+def last_metrics(run_dir: Path, state: Mapping[str, Any]) -> Mapping[str, float]:
+    """Those of the best weights, or of the last evaluation where a run looks for no best."""
+    best = checkpoint.best_of(state)
+    if best:
+        return best.metrics
     with (run_dir / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
         raise checkpoint.BadCheckpoint(
             f"{run_dir / 'metrics.csv'} is empty: train until the first evaluation"
         )
-    return Trained(
-        of,
-        model,
-        assets=sorted((run_dir / "assets").iterdir()),
-        data=Data(source=dataset.SOURCE, licence=dataset.LICENCE),
-        recipe=state["recipe"] | {"trained_steps": state["step"]},
-        metrics={name: float(rows[-1][name]) for name in ("dev_loss", "dev_accuracy")},
-    )
+    return {name: float(rows[-1][name]) for name in DEV}
 
 
 def from_package(name: str, folder: Path = packages.KEPT) -> Trained:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,13 @@ from rich.console import Console
 
 from export.__main__ import refused, report
 from export.imported import import_model
+from export.published import from_published
 from models import evaluate as evaluation
-from models import table
+from models import fine_tuning, own, table
 from models.catalogue import recipes
+from models.checkpoint import BadCheckpoint
 from models.train import train as run_recipe
+from service import manifest as manifests
 from service import store
 from service.settings import Settings
 from service.tasks import Task, task_names
@@ -34,31 +38,90 @@ def main() -> None:
 def train(
     recipe: str,
     data_dir: DataDir = Path("data"),
+    base: Annotated[
+        str | None,
+        typer.Option("--from", help="Go on from this model: a name in the store, or a folder."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Your own: a TSV, a folder of pictures, a CSV of recordings."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of --from; default: by the data.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="Of --from; default: by the task.")
+    ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Default: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's checkpoint.")] = False,
     compiled: Annotated[bool, typer.Option(help="Use torch.compile.")] = False,
     threads: Annotated[int, typer.Option(help="Threads; 0 keeps torch's choice.")] = 0,
 ) -> None:
-    """Train RECIPE and write its checkpoint, metrics and plot."""
-    known = recipes()
-    if recipe not in known:
-        raise typer.BadParameter(f"{recipe!r} is not one of {', '.join(sorted(known))}")
+    """Train RECIPE and write its checkpoint, metrics and plot.
+
+    With --from and --data, RECIPE is a task, and a model of it learns from data of your own.
+    """
     if threads:
         torch.set_num_threads(threads)
-    of, chosen = known[recipe]
-    metrics = run_recipe(
-        of,
-        chosen,
-        data_dir=data_dir,
-        run_dir=run_dir or Path("runs") / recipe,
-        resume=resume,
-        compiled=compiled,
-    )
+    run_dir = run_dir or Path("runs") / recipe
+    if base is not None or data is not None:
+        metrics = _fine_tuned(recipe, base, data, run_dir, steps, learning_rate, resume)
+    else:
+        known = recipes()
+        if recipe not in known:
+            raise typer.BadParameter(f"{recipe!r} is not one of {', '.join(sorted(known))}")
+        of, chosen = known[recipe]
+        metrics = run_recipe(
+            of, chosen, data_dir=data_dir, run_dir=run_dir, resume=resume, compiled=compiled
+        )
     typer.echo("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
+def _fine_tuned(
+    task: str,
+    base: str | None,
+    data: Path | None,
+    run_dir: Path,
+    steps: int | None,
+    learning_rate: float | None,
+    resume: bool,
+) -> dict[str, float]:
+    if task not in fine_tuning.RECIPES:
+        known = ", ".join(fine_tuning.RECIPES)
+        raise typer.BadParameter(f"{task!r} is not one of {known}, as --data needs")
+    if base is None or data is None:
+        raise typer.BadParameter("--from and --data go together")
+    console, recipe = Console(), fine_tuning.RECIPES[task]
+    if learning_rate is not None:
+        recipe = replace(recipe, learning_rate=learning_rate)
+    with refused(console, "not trained"):
+        start = _start(base, task)
+        metrics = fine_tuning.fine_tune(
+            start, recipe, data, run_dir, console=console, steps=steps, resume=resume
+        )
+    console.print(f"publish it: python -m export model {task} --run-dir {run_dir}")
+    return metrics
+
+
+def _start(name: str, task: str) -> fine_tuning.Start:
+    """A model of the store, or of a folder; raises `BadCheckpoint`."""
+    path = Path(name)
+    folder = path if (path / manifests.NAME).exists() else store.locate(name)
+    if folder is None:
+        raise BadCheckpoint(f"{name} is no model in the store and no folder with one")
+    manifest, trained = manifests.read(folder), from_published(folder)
+    if manifest.answers != task:
+        raise BadCheckpoint(f"{name} is a model for {manifest.answers}, not for {task}")
+    return fine_tuning.Start(manifest, trained.architecture, trained.model, trained.assets)
+
+
 async def _measured(
-    task: Task, data_dir: Path, split: str, run_dir: Path | None, url: str | None
+    task: Task,
+    data_dir: Path,
+    split: str,
+    run_dir: Path | None,
+    url: str | None,
+    data: Path | None,
 ) -> dict[str, float]:
     settings = Settings(timeout_s=evaluation.PATIENT_S)
     if run_dir:
@@ -67,13 +130,21 @@ async def _measured(
         predict = await evaluation.from_service(task, url)
     else:
         predict = await evaluation.from_store(task, settings)
-    return await evaluation.measure(predict, task, evaluation.examples(task, data_dir, split))
+    if data is None:
+        asked = evaluation.examples(task, data_dir, split)
+    else:
+        folder = run_dir / "assets" if run_dir else store.locate(task.name)
+        if folder is None:
+            raise store.BrokenModel(f"{task.name}: no such model in the store; run make models")
+        asked = own.examples(data, task, split, folder)
+    return await evaluation.measure(predict, task, asked)
 
 
 @app.command()
 def evaluate(
     name: Annotated[str | None, typer.Argument(help="A task; none with --all.")] = None,
     data_dir: DataDir = Path("data"),
+    data: Annotated[Path | None, typer.Option(help="Measure on data of your own.")] = None,
     split: str = "test",
     run_dir: Annotated[Path | None, typer.Option(help="Measure a training run.")] = None,
     url: Annotated[str | None, typer.Option(help="Measure a running service.")] = None,
@@ -87,7 +158,7 @@ def evaluate(
     if split not in ("dev", "test"):
         raise typer.BadParameter(f"--split {split!r} is not one of dev, test")
     figures = {
-        each: asyncio.run(_measured(task_of(each), data_dir, split, run_dir, url))
+        each: asyncio.run(_measured(task_of(each), data_dir, split, run_dir, url, data))
         for each in (known if every else [str(name)])
     }
     typer.echo(json.dumps(figures, indent=1))

@@ -1,7 +1,7 @@
 """model, optimizers, step → `checkpoint.pt` of a run folder, and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,20 @@ NAMED = 3
 """Tensors that an error names; a wrong checkpoint differs in hundreds."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """The weights that were best on the dev split so far."""
+
+    step: int
+    metrics: Mapping[str, float]
+    model: Mapping[str, torch.Tensor]
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The higher the better; the loss decides between equal accuracies."""
+        return self.metrics["dev_accuracy"], -self.metrics["dev_loss"]
+
+
 class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used; the message says why and what to do."""
 
@@ -29,6 +43,7 @@ def save(
     optimizers: list[torch.optim.Optimizer],
     *,
     step: int,
+    best: Best | None = None,
 ) -> None:
     """Write the checkpoint in one move, so that a crash leaves the one before."""
     config: Any = model.config
@@ -39,6 +54,7 @@ def save(
         "step": step,
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "best": None if best is None else vars(best),
     }
     partial = run_dir / f"{NAME}.partial"
     torch.save(state, partial)
@@ -96,8 +112,26 @@ def restore(run_dir: Path, model: nn.Module, optimizers: list[torch.optim.Optimi
     return int(state["step"])
 
 
+def best_of(state: Mapping[str, Any]) -> Best | None:
+    """The best weights, if the run looks for them."""
+    found = state.get("best")
+    return Best(**found) if found else None
+
+
+def better(best: Best | None, model: nn.Module, metrics: Mapping[str, float], *, step: int) -> Best:
+    """The best weights, which are now those of `model` if its metrics are better."""
+    here = Best(step, dict(metrics), {})
+    if best and here.rank <= best.rank:
+        return best
+    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return replace(here, model=state)
+
+
 def load_model(run_dir: Path) -> tuple[Architecture, nn.Module]:
-    """The architecture and the trained model of a run folder, in evaluation mode."""
+    """The architecture and the trained model of a run folder, in evaluation mode.
+
+    That is the best one of a run that looks for it, and else the last.
+    """
     state, path = read(run_dir), run_dir / NAME
     if state["architecture"] not in architecture_names():
         raise BadCheckpoint(
@@ -109,5 +143,6 @@ def load_model(run_dir: Path) -> tuple[Architecture, nn.Module]:
         model = of.build(of.config(**state["config"]))
     except TypeError as error:
         raise BadCheckpoint(f"{path} does not have the sizes of a {of.name}: {error}") from error
-    fit(model, state["model"], source=path)
+    best = best_of(state)
+    fit(model, best.model if best else state["model"], source=path)
     return of, model.eval()

@@ -23,6 +23,7 @@ from models.datasets import Example
 from models.reference import Reference
 from service import store
 from service.engine import Engine
+from service.kinds import task_of
 from service.schema import RequestModel, ResponseModel
 from service.settings import Settings
 from service.tasks import Task
@@ -124,10 +125,12 @@ async def from_folder(task: Task, settings: Settings, folder: Path) -> Predictor
 async def from_checkpoint(task: Task, settings: Settings, run_dir: Path) -> Predictor:
     """A training run, by torch, behind the same task."""
     of, model = checkpoint.load_model(run_dir)
+    graphs = of.graphs(model)
+    task = task_of(task, [graph.name for graph in graphs])
     # Torch copies whole caches at every step: a batch of its own size is what suits it.
     engine = Engine([task], settings.model_copy(update={"batching": "request"}))
     assets = task.load_assets(run_dir / "assets")
-    engine.serve(task, f"{run_dir}", Reference(of.graphs(model)), assets)
+    engine.serve(task, f"{run_dir}", Reference(graphs), assets)
     return partial(engine.answer, task.name)
 
 

@@ -1,4 +1,4 @@
-"""model → its optimizers: Muon for what multiplies activations, AdamW for everything else."""
+"""model → its optimizers: Muon for what multiplies activations and AdamW for the rest, or AdamW."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,13 @@ class KernelMuon(torch.optim.Muon):
 
 
 def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices and kernels (Jordan et al. 2024), AdamW for everything else."""
+    """Muon for the hidden matrices and kernels (Jordan et al. 2024), AdamW for everything else.
+
+    Or AdamW alone, if the recipe says so.
+    """
+    if recipe.optimizer == "adamw":
+        decay = recipe.weight_decay
+        return [torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=decay)]
     matrices: list[nn.Parameter] = []
     kernels: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []

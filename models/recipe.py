@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 SEED = 17
 """Of a recipe that states none; the dev splits that are drawn follow from it too."""
@@ -24,4 +25,11 @@ class Recipe:
     bf16: bool = True
     """Matrix products in bfloat16 (weights and optimizer stay float32)."""
     evaluate_every_steps: int = 500
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Muon for hidden matrices, or AdamW for all, as nearly all published models were trained."""
+    patience: int = 0
+    """Evaluations without a better dev accuracy after which training ends, and the best weights are
+    the result; 0 goes to the end and takes the last."""
+    base: str = ""
+    """Name and version of the model that training begins from; empty for random weights."""
     seed: int = SEED

@@ -1,6 +1,7 @@
 """recipe → run folder: checkpoint.pt, metrics.csv, metrics.png; interrupted runs resume exactly."""
 
 import csv
+import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models import checkpoint
@@ -39,6 +40,18 @@ def precision(recipe: Recipe) -> Iterator[None]:
         yield
 
 
+def learning(model: nn.Module, recipe: Recipe) -> None:
+    """Training mode; the statistics of batch norms stay as they are in a model that was trained.
+
+    Those of a few batches of other data would undo what the model knows.
+    """
+    model.train()
+    if recipe.base:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
 def evaluate(
     architecture: Architecture, model: nn.Module, dataset: Dataset, recipe: Recipe
 ) -> dict[str, float]:
@@ -49,7 +62,7 @@ def evaluate(
         for step in range(len(dataset)):
             for name, value in architecture.score(model, dataset.batch(step)).items():
                 sums[name] = sums.get(name, 0.0) + value
-    model.train()
+    learning(model, recipe)
     return {
         "dev_loss": sums["loss"] / sums["count"],
         "dev_accuracy": sums["correct"] / sums["count"],
@@ -85,23 +98,64 @@ def train(
         for split in ("train", "dev")
     )
     torch.manual_seed(recipe.seed)
-    config = architecture.presets[recipe.preset]
-    model = architecture.build(config)
+    return fit(
+        architecture,
+        recipe,
+        architecture.build(architecture.presets[recipe.preset]),
+        (data, dev),
+        run_dir=run_dir,
+        resume=resume,
+        compiled=compiled,
+        stop_after_steps=stop_after_steps,
+    )
+
+
+def fit(
+    architecture: Architecture,
+    recipe: Recipe,
+    model: nn.Module,
+    splits: tuple[Dataset, Dataset],
+    *,
+    run_dir: Path,
+    resume: bool = False,
+    compiled: bool = False,
+    stop_after_steps: int | None = None,
+) -> dict[str, float]:
+    """Train a model on the first split, measured on the second; returns the last metrics.
+
+    With `patience` in the recipe the metrics are those of the best weights.
+    """
+    data, dev = splits
     steppers = optimizers(model, recipe)
     start = checkpoint.restore(run_dir, model, steppers) if resume else 0
+    best = checkpoint.best_of(checkpoint.read(run_dir)) if resume else None
     loss_of = torch.compile(architecture.loss, dynamic=True) if compiled else architecture.loss
     stop = min(recipe.steps, start + (stop_after_steps or recipe.steps))
+    if _given_up(recipe, best, start):
+        stop = start
     metrics: dict[str, float] = {}
     losses: list[float] = []
     saved_s = time.monotonic()
 
-    def save(step: int) -> None:
-        checkpoint.save(run_dir, architecture, recipe, model, steppers, step=step)
-
     with (run_dir / "metrics.csv").open("a" if resume else "w", newline="") as file, _bar() as bar:
         rows = csv.writer(file)
+
+        def measure(step: int, rate: float) -> None:
+            nonlocal metrics, best
+            metrics = {"train_loss": sum(losses) / len(losses) if losses else math.nan}
+            metrics |= evaluate(architecture, model, dev, recipe)
+            rows.writerow([step, f"{rate:.3g}", *(f"{value:.4f}" for value in metrics.values())])
+            file.flush()
+            losses.clear()
+            # A run that is interrupted here and there must find the same best weights.
+            if recipe.patience and (not step % recipe.evaluate_every_steps or step == recipe.steps):
+                best = checkpoint.better(best, model, metrics, step=step)
+
         if not resume:
             rows.writerow(["step", "learning_rate", "train_loss", "dev_loss", "dev_accuracy"])
+            if recipe.base:
+                measure(0, 0.0)
+        learning(model, recipe)
         task = bar.add_task(run_dir.name, total=recipe.steps, completed=start, note="")
         for step, batch in prefetched(data, start, stop):
             # Dropout follows from (seed, step) too, so a resumed run repeats it.
@@ -109,30 +163,41 @@ def train(
             rate = learning_rate(recipe, step)
             with precision(recipe):
                 loss = loss_of(model, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for stepper in steppers:
-                for group in stepper.param_groups:
-                    group["lr"] = rate
-                stepper.step()
-                stepper.zero_grad()
+            _step(model, loss, steppers, rate=rate)
             losses.append(loss.item())
             done = step + 1
             if done % recipe.evaluate_every_steps == 0 or done == stop:
-                metrics = {"train_loss": sum(losses) / len(losses)}
-                metrics |= evaluate(architecture, model, dev, recipe)
-                rows.writerow(
-                    [done, f"{rate:.3g}", *(f"{value:.4f}" for value in metrics.values())]
+                measure(done, rate)
+            ended = done == stop or _given_up(recipe, best, done)
+            if ended or time.monotonic() - saved_s > CHECKPOINT_EVERY_S:
+                checkpoint.save(
+                    run_dir, architecture, recipe, model, steppers, step=done, best=best
                 )
-                file.flush()
-                losses = []
-            if time.monotonic() - saved_s > CHECKPOINT_EVERY_S or done == stop:
-                save(done)
                 saved_s = time.monotonic()
             note = f"loss {loss.item():.3f} dev {metrics.get('dev_accuracy', 0):.4f}"
             bar.update(task, completed=done, note=note)
+            if ended:
+                break
     plot_metrics(run_dir / "metrics.csv", run_dir / "metrics.png")
-    return metrics
+    return dict(best.metrics) if best else metrics
+
+
+def _step(
+    model: nn.Module, loss: Tensor, steppers: list[torch.optim.Optimizer], *, rate: float
+) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for stepper in steppers:
+        for group in stepper.param_groups:
+            group["lr"] = rate
+        stepper.step()
+        stepper.zero_grad()
+
+
+def _given_up(recipe: Recipe, best: checkpoint.Best | None, step: int) -> bool:
+    """Whether nothing has become better for as long as the recipe waits."""
+    waited = step - best.step if best else 0
+    return waited >= recipe.patience * recipe.evaluate_every_steps > 0
 
 
 def _bar() -> Progress:

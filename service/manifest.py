@@ -124,6 +124,18 @@ class Imported(Record):
     """Where not everything can be compared: what was, and what was left out → how many."""
 
 
+class FineTuned(Record):
+    """The model that training went on from, and the data that it went on with."""
+
+    base: str
+    """Name and version."""
+    data: str
+    """File or folder, as it is called there."""
+    data_sha256: str
+    items: dict[str, int]
+    """Split → pairs, pictures or recordings."""
+
+
 class Manifest(Record):
     """One published model; `files` lists every other file of the folder with its sha256."""
 
@@ -147,6 +159,7 @@ class Manifest(Record):
     """Of the keys and values that one graph gives and another takes."""
     package: Package | None = None
     imported: Imported | None = None
+    fine_tuned: FineTuned | None = None
     tuning: Tuning | None = None
     quality: dict[str, Quality] = {}
     """What quantization cost, by group of the dev split; empty where nothing was quantized."""

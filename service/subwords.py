@@ -23,6 +23,9 @@ class Subwords(Protocol):
     def encode(self, sentence: str) -> list[int]:
         """The tokens of a sentence in the source language, no others added."""
 
+    def encode_target(self, sentence: str) -> list[int]:
+        """The tokens of a sentence in the target language, which a model learns to give."""
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The sentence in the target language; tokens that stand for no text are left out."""
 
@@ -38,6 +41,9 @@ class FromJson:
     def encode(self, sentence: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(sentence, add_special_tokens=False).ids
         return ids
+
+    def encode_target(self, sentence: str) -> list[int]:
+        return self.encode(sentence)
 
     def decode(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(tokens)
@@ -57,14 +63,21 @@ class FromPieces:
             SentencePieceProcessor(model_file=str(target)) if target.exists() else self.source
         )
         self.ids: dict[str, int] = json.loads((folder / VOCAB).read_text(encoding="utf-8"))
-        named = json.loads(vocab.read_text(encoding="utf-8")) if vocab.exists() else self.ids
+        self.target_ids: dict[str, int] = (
+            json.loads(vocab.read_text(encoding="utf-8")) if vocab.exists() else self.ids
+        )
         control = ("<s>", "</s>", "<pad>", UNKNOWN)
-        self.pieces = {id: piece for piece, id in named.items() if piece not in control}
+        self.pieces = {id: piece for piece, id in self.target_ids.items() if piece not in control}
         self.unknown = self.ids[UNKNOWN]
 
     def encode(self, sentence: str) -> list[int]:
         pieces = self.source.encode(sentence, out_type=str)
         return [self.ids.get(piece, self.unknown) for piece in pieces]
+
+    def encode_target(self, sentence: str) -> list[int]:
+        pieces = self.target.encode(sentence, out_type=str)
+        unknown = self.target_ids[UNKNOWN]
+        return [self.target_ids.get(piece, unknown) for piece in pieces]
 
     def decode(self, tokens: Sequence[int]) -> str:
         pieces = [self.pieces[token] for token in tokens if token in self.pieces]

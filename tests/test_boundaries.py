@@ -13,7 +13,13 @@ OURS = {"service", "models", "export", "loadtests", "tests"}
 ALLOWED = {
     "service": {"service"},
     "models": {"models", "service"},
-    "models/__main__.py": {"models", "export.__main__", "export.imported", "service"},
+    "models/__main__.py": {
+        "models",
+        "export.__main__",
+        "export.imported",
+        "export.published",
+        "service",
+    },
     "export": {"export", "models", "service"},
     "loadtests/peers": {"loadtests.peers", "export", "models", "service"},
     "loadtests/serving/peers": {"loadtests.serving.peers", "loadtests.peers", "service"},

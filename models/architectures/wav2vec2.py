@@ -8,10 +8,12 @@ all layers). Whatever stands behind the end of a recording changes nothing in it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
+from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -202,15 +204,51 @@ def build(config: Config) -> Wav2Vec2:
     return Wav2Vec2(config)
 
 
+def letters(model: nn.Module, batch: Batch) -> tuple[Float[Tensor, "batch frames classes"], Tensor]:
+    """Logits of every frame, and how many frames of each row count."""
+    states, frames = model.encode(batch["samples"], batch["lengths"])  # type: ignore[operator]
+    return model.classify(states, frames), frames  # type: ignore[operator]
+
+
+def _ctc(
+    logits: Float[Tensor, "batch frames classes"], frames: Lengths, batch: Batch, reduction: str
+) -> Tensor:
+    """Of all ways to write the letters in those frames; a text longer than them counts nothing."""
+    return functional.ctc_loss(
+        logits.float().log_softmax(-1).transpose(0, 1),
+        batch["labels"],
+        frames,
+        batch["label_lengths"],
+        blank=int(batch["blank"]),
+        reduction=reduction,
+        zero_infinity=True,
+    )
+
+
 def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-    """Cross entropy of the classes of whole recordings."""
+    """Of letters CTC, a mean over letters; of classes of whole recordings the cross entropy."""
+    if "blank" in batch:
+        return _ctc(*letters(model, batch), batch, "mean")
     logits = model(batch["samples"], batch["lengths"])
     return functional.cross_entropy(logits.float(), batch["labels"])
 
 
 def score(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """Over a dev batch of recordings with one class each."""
-    return sums(model(batch["samples"], batch["lengths"]), batch["labels"].argmax(-1))
+    """Over a dev batch of recordings: letters, less those that are wrong, or classes."""
+    if "blank" not in batch:
+        return sums(model(batch["samples"], batch["lengths"]), batch["labels"].argmax(-1))
+    logits, frames = letters(model, batch)
+    blank, wrong = int(batch["blank"]), 0
+    rows = zip(logits.argmax(-1), frames, batch["labels"], batch["label_lengths"], strict=True)
+    for found, heard, said, count in rows:
+        written = [each for each, _ in groupby(found[:heard].tolist()) if each != blank]
+        wrong += Levenshtein.distance(written, said[:count].tolist())
+    letter_count = float(batch["label_lengths"].sum())
+    return {
+        "count": letter_count,
+        "loss": float(_ctc(logits, frames, batch, "sum")),
+        "correct": letter_count - wrong,
+    }
 
 
 class _Letters(nn.Module):
@@ -221,8 +259,7 @@ class _Letters(nn.Module):
         self.model = model
 
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        states, frames = self.model.encode(samples, lengths)
-        return self.model.classify(states, frames), frames
+        return letters(self.model, {"samples": samples, "lengths": lengths})
 
 
 def graphs(model: Wav2Vec2) -> Sequence[Graph]:

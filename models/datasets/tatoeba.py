@@ -2,15 +2,12 @@
 
 import gzip
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import torch
 from tokenizers import Tokenizer
 
-from models.datasets import Batch, Example
-from models.score import IGNORE
+from models.datasets import Example
+from models.datasets._sentences import Sentences
 from models.subword import END, PAD, train_subwords
 from service.tasks.translation import Request
 
@@ -34,62 +31,6 @@ def read_pairs(data_dir: Path, split: str) -> dict[tuple[str, str], list[tuple[s
     return directions
 
 
-class Tatoeba:
-    """Pairs sorted by length and cut into batches of a bounded number of padded tokens."""
-
-    def __init__(
-        self,
-        sources: list[list[int]],
-        targets: list[list[int]],
-        *,
-        batch_tokens: int,
-        pad: int,
-        seed: int,
-        shuffle: bool,
-    ) -> None:
-        self.sources, self.targets = sources, targets
-        self.pad, self.seed, self.shuffle = pad, seed, shuffle
-        self.lengths = np.array([[len(t), len(s)] for s, t in zip(sources, targets, strict=True)])
-        # The sorted lengths, and so the cuts, are the same in every pass; only ties change places.
-        longest = np.sort(self.lengths.max(axis=1))
-        self.cuts = [0]
-        for end in range(1, len(longest) + 1):
-            rows = end - self.cuts[-1]
-            if end == len(longest) or (rows + 1) * longest[end] > batch_tokens:
-                self.cuts.append(end)
-        self._pass_order = lru_cache(maxsize=2)(self._order)
-
-    def __len__(self) -> int:
-        return len(self.cuts) - 1
-
-    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng((self.seed, epoch))
-        ties = rng.random(len(self.sources)) if self.shuffle else np.zeros(len(self.sources))
-        rows = np.lexsort((ties, self.lengths.max(axis=1)))
-        return rows, rng.permutation(len(self)) if self.shuffle else np.arange(len(self))
-
-    def batch(self, step: int) -> Batch:
-        epoch, index = divmod(step, len(self))
-        rows, batches = self._pass_order(epoch)
-        cut = int(batches[index])
-        chosen = rows[self.cuts[cut] : self.cuts[cut + 1]]
-        sources = [self.sources[row] for row in chosen]
-        targets = [self.targets[row] for row in chosen]
-        return {
-            "source": _padded(sources, self.pad),
-            "source_lengths": torch.tensor([len(source) for source in sources]),
-            "target": _padded([target[:-1] for target in targets], self.pad),
-            "labels": _padded([target[1:] for target in targets], IGNORE),
-        }
-
-
-def _padded(rows: list[list[int]], fill: int) -> torch.Tensor:
-    array = np.full((len(rows), max(map(len, rows))), fill, np.int64)
-    for index, row in enumerate(rows):
-        array[index, : len(row)] = row
-    return torch.from_numpy(array)
-
-
 def load(
     data_dir: Path,
     split: str,
@@ -97,7 +38,7 @@ def load(
     run_dir: Path,
     seed: int,
     options: Mapping[str, float | int | str],
-) -> Tatoeba:
+) -> Sentences:
     """Read a split; the vocabulary, learnt once from train, is kept in `run_dir/assets`.
 
     An option such as `en-fr` says how often a pass over train sees the pairs of that direction.
@@ -123,7 +64,7 @@ def load(
                 copies = repeats if split == "train" else 1
                 sources += [[start, *source.ids, end]] * copies
                 targets += [[start, *target.ids, end]] * copies
-    return Tatoeba(
+    return Sentences(
         sources,
         targets,
         batch_tokens=int(options["batch_tokens"]),

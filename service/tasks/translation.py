@@ -155,6 +155,12 @@ def pieces(text: str, language: str, assets: Assets) -> list[str]:
     return [piece for sentence in sentences for piece in _halves(sentence, assets)]
 
 
+def source_tokens(sentence: str, source: str, target: str, assets: Assets) -> list[int]:
+    """What the encoder takes of a sentence without white space around it."""
+    of, into = assets.directions.sources[source], assets.directions.targets[target]
+    return [*into.before, *of.before, *assets.tokenizer.encode(sentence), *of.after]
+
+
 def preprocess(request: Request, assets: Assets) -> list[Item]:
     """One item per sentence that is not blank, with the white space around it.
 
@@ -170,8 +176,7 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
             f"{request.source}-{request.target} is not a pair this model knows: {languages.known}",
             "target",
         )
-    source, target = languages.sources[request.source], languages.targets[request.target]
-    before = [*target.before, *source.before]
+    prompt = languages.targets[request.target].prompt
     items = []
     for index, text in enumerate(texts_of(request)):
         if not text.strip():
@@ -184,14 +189,14 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
                 between += piece
                 continue
             leading, trailing = piece.split(sentence)
-            ids = [*before, *assets.tokenizer.encode(sentence), *source.after]
+            ids = source_tokens(sentence, request.source, request.target, assets)
             items.append(
                 {
                     "index": np.array(index),
                     "before": np.array(between + leading),
                     "after": np.array(""),
                     "source": np.array(ids, np.int64),
-                    "prompt": np.array(target.prompt, np.int64),
+                    "prompt": np.array(prompt, np.int64),
                     "beam_size": np.array(request.beam_size),
                     "max_new_tokens": np.array(request.max_new_tokens),
                     "length_penalty": np.array(request.length_penalty),
