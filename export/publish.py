@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from torch import nn
 
 from export import card
 from export.source import Trained
@@ -96,8 +97,43 @@ def publish(
             package=trained.package,
             imported=trained.imported,
             fine_tuned=trained.fine_tuned,
+            shared=shared(trained.model, graphs, weights),
         )
         return seal(partial, manifest)
+
+
+def shared(
+    model: nn.Module,
+    graphs: Mapping[str, onnx.ModelProto],
+    weights: Mapping[str, NDArray[Any]],
+) -> dict[str, str]:
+    """Small tensors of a model that its graphs hold under another name, maybe in another shape.
+
+    They are equal to another tensor, or were folded with the operator that reshapes them.
+    """
+    kept = dict(weights) | inline(graphs.values())
+    names = {
+        array.astype(np.float32).tobytes(): name
+        for name, array in kept.items()
+        if array.dtype.kind == "f"
+    }
+    absent = {name: each for name, each in model.state_dict().items() if name not in kept}
+    keys = {
+        name: tensor.float().numpy().tobytes()
+        for name, tensor in absent.items()
+        if tensor.is_floating_point()
+    }
+    return {name: names[key] for name, key in keys.items() if key in names}
+
+
+def inline(graphs: Iterable[onnx.ModelProto]) -> dict[str, NDArray[Any]]:
+    """The initializers that stand in the graphs themselves."""
+    return {
+        initializer.name: onnx.numpy_helper.to_array(initializer)
+        for proto in graphs
+        for initializer in proto.graph.initializer
+        if initializer.data_location != onnx.TensorProto.EXTERNAL
+    }
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from export.publish import inline
 from export.source import Trained
 from models.catalogue import Architecture, architecture
 from models.checkpoint import BadCheckpoint
@@ -25,16 +26,14 @@ FOLDED_BIAS = ".weight_bias"
 
 def stored(folder: Path) -> dict[str, Tensor]:
     """Every constant of the folder by its name; int8 matrices are widened."""
-    arrays: dict[str, Any] = {}
-    for entry in manifests.read(folder).graphs.values():
-        proto = onnx.load(folder / entry.file, load_external_data=False)
-        for initializer in proto.graph.initializer:
-            if initializer.data_location != onnx.TensorProto.EXTERNAL:
-                arrays[initializer.name] = onnx.numpy_helper.to_array(initializer)
+    manifest = manifests.read(folder)
+    files = (folder / entry.file for entry in manifest.graphs.values())
+    arrays: dict[str, Any] = inline(onnx.load(file, load_external_data=False) for file in files)
     arrays |= read_weights(folder / WEIGHTS)
     for name in [name for name in arrays if name.endswith(INT8)]:
         matrix = name.removesuffix(INT8)
         arrays[matrix] = widened(arrays[name], arrays[matrix + SCALE])
+    arrays |= {name: arrays[other] for name, other in manifest.shared.items()}
     return {name: torch.tensor(array) for name, array in arrays.items()}
 
 
@@ -69,7 +68,7 @@ def module(folder: Path) -> tuple[Architecture, nn.Module]:
     state = model.state_dict()
     for name in state:
         if name in tensors:
-            state[name] = tensors[name]
+            state[name] = tensors[name].reshape(state[name].shape)
     for name in [name for name in tensors if name.endswith(FOLDED_BIAS)]:
         stage, _, number = name.removesuffix(FOLDED_BIAS).rpartition(".")
         norm = f"{stage}.{int(number) + 1}"

@@ -160,6 +160,8 @@ class Manifest(Record):
     package: Package | None = None
     imported: Imported | None = None
     fine_tuned: FineTuned | None = None
+    shared: dict[str, str] = {}
+    """Tensor of the architecture → the one of the graphs that has the same numbers in it."""
     tuning: Tuning | None = None
     quality: dict[str, Quality] = {}
     """What quantization cost, by group of the dev split; empty where nothing was quantized."""
