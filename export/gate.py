@@ -4,7 +4,10 @@ import asyncio
 from pathlib import Path
 
 from export.refusal import Refusal
-from models import evaluate
+from models import evaluate, own
+from models.datasets import Example
+from models.survey import digest
+from service import manifest as manifests
 from service.manifest import Quality
 from service.settings import Settings
 from service.tasks import task as task_of
@@ -38,8 +41,23 @@ def compare(name: str, data_dir: Path, *, reference: Path, candidate: Path) -> d
     return found
 
 
+def examples(name: str, data_dir: Path, folder: Path) -> list[Example]:
+    """The split that decides: of the task's data set, or of what a model was fine-tuned on.
+
+    Raises `GateError` if that is not what `data_dir` is.
+    """
+    task, of = task_of(name), manifests.read(folder).fine_tuned
+    if of is None:
+        return evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))
+    if data_dir.name != of.data or digest(own.entries(data_dir, task)) != of.data_sha256:
+        raise GateError(
+            f"{name} was fine-tuned on {of.data}, and {data_dir} is not that: name it with "
+            "--data-dir, so that its dev split decides"
+        )
+    return own.examples(data_dir, task, "dev", folder)
+
+
 async def _measured(name: str, data_dir: Path, folder: Path) -> dict[str, float]:
     task = task_of(name)
     predict = await evaluate.from_folder(task, Settings(timeout_s=evaluate.PATIENT_S), folder)
-    examples = evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))
-    return await evaluate.measure(predict, task, examples)
+    return await evaluate.measure(predict, task, examples(name, data_dir, folder))

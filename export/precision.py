@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from export.calibrate import calibrate
 from export.few_rows import MOST_ROWS, for_few_rows
-from export.gate import SPLITS, GateError, compare
+from export.gate import GateError, compare, examples
 from export.int8_caches import Scales, hand_over_int8, step_over_int8
 from export.publish import external, save_weights, seal
 from export.quantize import quantize
-from models import evaluate
 from service import manifest as manifests
 from service.manifest import WEIGHTS, FewRows, GraphFile, Manifest
 from service.providers import installed
@@ -39,7 +38,7 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
     try:
         shutil.copytree(folder, candidate)
         manifest = seal(candidate, PRECISIONS[precision](candidate, manifest, data_dir))
-        quality = compare(manifest.name, data_dir, reference=folder, candidate=candidate)
+        quality = compare(manifest.answers, data_dir, reference=folder, candidate=candidate)
         manifest = seal(candidate, manifest.model_copy(update={"quality": quality}))
         shutil.rmtree(folder)
         candidate.rename(folder)
@@ -50,13 +49,13 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
 
 def ranges(folder: Path, data_dir: Path) -> Scales:
     """Scales for int8 of the keys and values that the graphs of a folder hand on; maybe none."""
-    task = task_of(manifests.read(folder).name)
+    task = task_of(manifests.read(folder).answers)
     if "decoder" not in task.contract:
         return {}
     model, _ = open_model(folder, task, threads=1)
-    examples = evaluate.examples(task, data_dir, SPLITS.get(task.name, "dev"))
+    found = examples(task.name, data_dir, folder)
     # Taken evenly, as splits are in order of language or speaker.
-    chosen = [examples[i] for i in np.linspace(0, len(examples) - 1, SAMPLES).astype(int)]
+    chosen = [found[i] for i in np.linspace(0, len(found) - 1, SAMPLES).astype(int)]
     assets = task.load_assets(folder)
     items = [item for example in chosen for item in task.preprocess(example.request, assets)]
 

@@ -18,13 +18,12 @@ from typing import Any
 
 from rich.progress import Progress
 
-from export.gate import SPLITS
+from export.gate import examples
 from export.model import export_model
 from export.precision import change_precision
 from export.publish import seal
 from export.refusal import Refusal
 from export.source import Trained
-from models import evaluate
 from service import manifest as manifests
 from service.manifest import Manifest, Measured, Tuning
 from service.providers import installed
@@ -130,9 +129,9 @@ def tune(
     task = task_of(name)
     counts = sorted({1, threads})
     ways = [Way(path, *kind, threads=each) for kind, path in made.items() for each in counts]
-    examples = evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))[: max(BATCHES)]
+    chosen_from = examples(name, data_dir, ways[0].folder)[: max(BATCHES)]
     assets = task.load_assets(ways[0].folder)
-    items = [item for example in examples for item in task.preprocess(example.request, assets)]
+    items = [item for example in chosen_from for item in task.preprocess(example.request, assets)]
     measured = measure(task, ways, items, rounds=rounds)
     chosen = fastest(measured)
     way = next(each for each in ways if each.name == chosen)

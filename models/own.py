@@ -56,20 +56,25 @@ def reader(task: Task) -> Reader:
     return Reader(*(getattr(module, name) for name in names))
 
 
+def entries(path: Path, task: Task, *, seed: int = SEED) -> list[Entry]:
+    """All that is at `path`, with a split each; raises `BadData`."""
+    return drawn(reader(task).read(path, task), seed=seed)
+
+
 def surveyed(path: Path, task: Task, assets: Any, *, seed: int = SEED) -> Survey[Entry]:
     """What is at `path`, each entry tried as a request is; raises `BadData` if nothing can be."""
     of = reader(task)
-    entries = drawn(of.read(path, task), seed=seed)
     return survey(
-        path, entries, unit=of.unit, measure=lambda entry: of.measure(entry, task, assets)
+        path,
+        entries(path, task, seed=seed),
+        unit=of.unit,
+        measure=lambda entry: of.measure(entry, task, assets),
     )
 
 
 def examples(path: Path, task: Task, split: str, assets: Path) -> list[Example]:
     """Requests of a split, as training draws it; raises `BadData`."""
-    of = reader(task)
-    entries = drawn(of.read(path, task), seed=SEED)
-    chosen = [entry for entry in entries if entry.split == split]
+    chosen = [entry for entry in entries(path, task) if entry.split == split]
     if not chosen:
         raise BadData(path, [f"has no {split} split"])
-    return list(of.examples(chosen, task, assets))
+    return list(reader(task).examples(chosen, task, assets))

@@ -51,6 +51,11 @@ class Entry:
     label: str = ""
     """The class; empty where there are none."""
 
+    @property
+    def learnt(self) -> str:
+        """What is learnt of it, if its key does not say all."""
+        return self.label
+
 
 E = TypeVar("E", bound=Entry)
 
@@ -141,6 +146,12 @@ class Survey(Generic[E]):
         return table
 
 
+def digest(entries: Sequence[Entry]) -> str:
+    """SHA-256 of all entries, in their order, with their splits and what is learnt of them."""
+    said = "\n".join(f"{entry.split} {entry.learnt} {entry.key}" for entry in entries)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
 def survey(
     path: Path, entries: Sequence[E], *, unit: str, measure: Callable[[E], float]
 ) -> Survey[E]:
@@ -149,8 +160,7 @@ def survey(
     `measure` gives a length in `unit`. It raises `Unfit` for what is better left out, and what the
     service would raise for what is broken.
     """
-    digest = hashlib.sha256("\n".join(f"{e.split} {e.label} {e.key}" for e in entries).encode())
-    found: Survey[E] = Survey(path, unit, digest.hexdigest())
+    found: Survey[E] = Survey(path, unit, digest(entries))
     held_out = {entry.key for entry in entries if entry.split != "train"}
     left_out: dict[str, list[str]] = {}
     for entry in entries:

@@ -40,6 +40,10 @@ class Recording(Entry):
     text: str
     language: str
 
+    @property
+    def learnt(self) -> str:
+        return f"{self.label} {self.language} {self.text}"
+
 
 def read(path: Path, task: Task) -> list[Recording]:
     """Every line; raises `BadData`."""
