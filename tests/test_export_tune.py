@@ -66,7 +66,7 @@ def tuned(
 
     monkeypatch.setattr(tune, "change_precision", spoilt)
     monkeypatch.setattr(tune, "installed", lambda provider: provider == "cpu")
-    monkeypatch.setattr(tune.evaluate, "examples", lambda *_: [])
+    monkeypatch.setattr(tune, "examples", lambda *_: [])
     monkeypatch.setattr(tune, "measure", lambda *_, **__: took("cpu float32, 1 threads", 1, 2, 3))
     return tune.tune(tiny_trained, "translation", tmp_path, data_dir=tmp_path, threads=2, rounds=5)
 

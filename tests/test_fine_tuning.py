@@ -16,7 +16,10 @@ from PIL import Image
 from rich.console import Console
 from test_models_families_images import checkpoint as image_checkpoint
 from test_models_families_sounds import waveform_checkpoint
+from typer.testing import CliRunner
 
+from export import gate
+from export.gate import GateError
 from export.imported import import_model
 from export.model import export_model, round_to_float16
 from export.published import from_published
@@ -346,3 +349,50 @@ def test_sentence_pairs_are_learnt_with_the_tokens_of_the_model(
     published(tmp_path / "run", tmp_path / "own")
     request = Request(text="I read.", source="en", target="de", beam_size=1, max_new_tokens=8)
     same_answer(tmp_path / "run", tmp_path / "own", request)
+
+
+def test_int8_of_a_fine_tuned_model_is_decided_by_its_own_dev_split(
+    vit: Path, tmp_path: Path
+) -> None:
+    data = pictures(tmp_path / "data", COLOURS)
+    recipe = quick("image-classification", data={"batch": 9})
+    tuned(vit, recipe, data, tmp_path / "run", steps=4)
+    published(tmp_path / "run", tmp_path / "own")
+    asked = gate.examples("image-classification", data, tmp_path / "own")
+    assert [example.references for example in asked] == [["blue"], ["red"]]
+    (data / "red" / "0.png").unlink()
+    with pytest.raises(GateError, match=r"was fine-tuned on data, and .* is not that"):
+        gate.examples("image-classification", data, tmp_path / "own")
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    from models.__main__ import app
+
+    done = CliRunner().invoke(app, ["train", *arguments])
+    return done.exit_code, done.output
+
+
+def test_the_command_names_all_that_is_wrong_and_writes_nothing(vit: Path, tmp_path: Path) -> None:
+    data = pictures(tmp_path / "data", COLOURS, each=3)
+    for name in ("torn.png", "other.png"):
+        (data / "red" / name).write_bytes(b"nothing")
+    run_dir = tmp_path / "run"
+    code, output = command(
+        "image-classification", f"--from={vit}", f"--data={data}", f"--run-dir={run_dir}"
+    )
+    assert code == 1
+    assert "not trained" in output
+    assert "red/torn.png: not a PNG" in output
+    assert "red/other.png: not a PNG" in output
+    assert not run_dir.exists()
+
+
+def test_the_command_refuses_what_does_not_go_together(vit: Path, tmp_path: Path) -> None:
+    for arguments, code, why in (
+        (["translation", f"--from={vit}", f"--data={tmp_path}"], 1, "is a model for image-"),
+        (["translation", "--from=none", f"--data={tmp_path}"], 1, "no model in the store"),
+        (["translation", "--from=none"], 2, "--from and --data go"),
+        (["stripes", "--from=none", f"--data={tmp_path}"], 2, "is not one of translation"),
+    ):
+        assert command(*arguments)[0] == code
+        assert why in command(*arguments)[1].replace("\n", " ")
