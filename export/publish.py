@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from safetensors.numpy import save
 from torch import nn
 
 from export import card
@@ -25,6 +24,8 @@ from service.manifest import WEIGHTS, GraphFile, Manifest, Parity, sha256
 
 INLINE_BYTES = 1_024
 """Initializers up to this size stay in the graph; larger ones are weights."""
+DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8", "int64": "I64"}
+"""As the format of safetensors names them."""
 
 
 def split_weights(
@@ -35,18 +36,19 @@ def split_weights(
     `names` renames the parameters of the traced wrapper to those of the trained model, so that
     the graphs of one model share their weights.
     """
+    weights = {}
     for value in list(model.graph.initializers.values()):
         value.name = names.get(str(value.name), value.name)
+        tensor = value.const_value
+        assert tensor is not None
+        if tensor.nbytes > INLINE_BYTES:
+            # What torch holds is looked at and never copied: models may be large.
+            weights[str(value.name)] = np.ascontiguousarray(tensor.numpy())
+            value.const_value = ir.ExternalTensor(
+                WEIGHTS, None, None, tensor.dtype, shape=tensor.shape, name=str(value.name)
+            )
     proto = ir.to_proto(model)
     proto.producer_name = "attendant"
-    weights = {}
-    for initializer in proto.graph.initializer:
-        array = onnx.numpy_helper.to_array(initializer)
-        if array.nbytes > INLINE_BYTES:
-            weights[initializer.name] = array.copy()
-            initializer.ClearField("raw_data")
-            initializer.data_location = onnx.TensorProto.EXTERNAL
-            initializer.external_data.add(key="location", value=WEIGHTS)
     return proto, weights
 
 
@@ -160,15 +162,32 @@ def external(proto: onnx.ModelProto) -> list[str]:
 
 
 def save_weights(weights: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Write the weights file; float32 is stored as float16, but for the scales of int8."""
-    tensors = {
-        name: array.astype(np.float16)
+    """Write the weights file; float32 is stored as float16, but for the scales of int8.
+
+    The library's writers want all of it in memory once more, in another copy or two. Here too the
+    widest items come first, so that all are aligned.
+    """
+    dtypes = {
+        name: np.dtype(np.float16)
         if array.dtype == np.float32 and not name.endswith(SCALE)
-        else array
+        else array.dtype
         for name, array in weights.items()
     }
-    # Its own writer lets only its user read, and raises no OSError when the disk is full.
-    path.write_bytes(save(tensors))
+    order = sorted(weights, key=lambda name: (-dtypes[name].itemsize, name))
+    header, end = {}, 0
+    for name in order:
+        start, end = end, end + weights[name].size * dtypes[name].itemsize
+        header[name] = {
+            "dtype": DTYPES[dtypes[name].name],
+            "shape": list(weights[name].shape),
+            "data_offsets": [start, end],
+        }
+    described = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    described += b" " * (-len(described) % 8)
+    with path.open("wb") as file:
+        file.write(len(described).to_bytes(8, "little") + described)
+        for name in order:
+            file.write(np.ascontiguousarray(weights[name], dtypes[name]).data)
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:

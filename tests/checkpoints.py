@@ -56,8 +56,8 @@ def marian(folder: Path, **changes: Any) -> Path:
     vocab = {name: number for number, name in enumerate(names)}
     pad = vocab["<pad>"]
     config = MarianConfig(
-        **SIZES,
         **{
+            **SIZES,
             "vocab_size": len(vocab),
             "pad_token_id": pad,
             "eos_token_id": 0,

@@ -36,7 +36,7 @@ class Agreement:
 
 def difference(what: str, ours: ArrayLike, theirs: ArrayLike) -> float:
     """The largest difference as a share of their largest value; raises `Disagreement`."""
-    mine, reference = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    mine, reference = np.asarray(ours, np.float32), np.asarray(theirs, np.float32)
     if mine.shape != reference.shape:
         raise Disagreement(f"{what}: ours has shape {mine.shape}, the library's {reference.shape}")
     apart = np.abs(mine - reference)

@@ -1,0 +1,43 @@
+"""An import holds little more than a model, the library's model and a session at once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import checkpoints
+import pytest
+import torch
+
+MOST_COPIES = 3.0
+"""Of the checkpoint, beyond what the libraries take before there is any."""
+WATCHED = """
+import json, re, sys
+from pathlib import Path
+from transformers import AutoTokenizer, MarianMTModel
+from export.imported import import_model
+
+def memory_kib(which):
+    return int(re.search(which + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+before = memory_kib("VmRSS")
+import_model(sys.argv[1], name="large", out=Path(sys.argv[2]))
+print(json.dumps(memory_kib("VmHWM") - before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_an_import_takes_a_few_times_the_memory_of_its_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"d_model": 256, "encoder_ffn_dim": 16_384, "decoder_ffn_dim": 16_384}
+    given = checkpoints.marian(tmp_path / "given", **sizes)
+    size_bytes = (given / "model.safetensors").stat().st_size
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WATCHED, str(given), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr
+    taken_bytes = 1024 * json.loads(done.stdout.splitlines()[-1])
+    assert taken_bytes < MOST_COPIES * size_bytes
