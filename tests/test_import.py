@@ -37,7 +37,7 @@ FAMILIES: dict[str, tuple[Callable[[Path], Path], dict[str, str]]] = {
     "t5": (checkpoints.t5, {}),
     "t5 1.1": (checkpoints.t5_gated, {}),
 }
-WEIGHTS = "model.safetensors"
+GENERATION, WEIGHTS = "generation_config.json", "model.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +103,9 @@ def test_an_import_is_published_with_its_origin_and_opens_as_its_task(
     (given / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n")
     manifest = import_model(str(given), out=tmp_path, name="own", options=options)
     assert (manifest.name, manifest.answers) == ("own", "translation")
+    ops = {graph: parity.attention_ops for graph, parity in manifest.parity.graphs.items()}
+    # One for each attention: two in a layer of the decoder.
+    assert ops == {"encoder": {"MultiHeadAttention": 2}, "decoder": {"GroupQueryAttention": 4}}
     assert manifest.imported is not None
     assert manifest.imported.licence == manifest.data.licence == "apache-2.0"
     assert manifest.imported.files[WEIGHTS] == manifests.sha256(given / WEIGHTS)
@@ -177,9 +180,11 @@ def _cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def _wrong_tensor(folder: Path) -> None:
-    """Right in name and shape, and not what the library computes with."""
-    change(folder, "config.json", scale_embedding=False)
+def _cut_archive(folder: Path) -> None:
+    path = folder / "pytorch_model.bin"
+    torch.save(load_file(folder / WEIGHTS), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    (folder / WEIGHTS).unlink()
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -223,6 +228,33 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "sides that differ": (
         lambda folder: change(folder, "config.json", decoder_ffn_dim=40),
         "encoder and decoder are not alike",
+    ),
+    "words that may not come": (
+        lambda folder: change(folder, GENERATION, bad_words_ids=[[3], [4, 5]]),
+        r"bad_words_ids has \[4, 5\], more than a token: that is not decoded here",
+    ),
+    "rules of decoding": (
+        lambda folder: change(folder, GENERATION, no_repeat_ngram_size=3, min_length=5),
+        r"generation_config.json: min_length is 5; no_repeat_ngram_size is 3: that is not",
+    ),
+    "rules of decoding in an older config": (
+        lambda folder: (
+            (folder / GENERATION).unlink() or change(folder, "config.json", repetition_penalty=1.2)
+        ),
+        "config.json: repetition_penalty is 1.2",
+    ),
+    "another end at the last place": (
+        lambda folder: change(folder, GENERATION, forced_eos_token_id=9),
+        r"forced_eos_token_id is 9, not of \[0\]",
+    ),
+    "several ends": (
+        lambda folder: change(folder, GENERATION, eos_token_id=[0, 5], forced_eos_token_id=0),
+        r"has the end tokens \[0, 5\]; only one is known here",
+    ),
+    "an archive of torch cut off": (_cut_archive, "pytorch_model.bin is damaged"),
+    "no table of pieces": (
+        lambda folder: (folder / "vocab.json").unlink(),
+        "vocab.json is missing",
     ),
     "an unsaid language": (
         lambda folder: change(folder, "tokenizer_config.json", target_lang=None),

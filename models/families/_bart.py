@@ -1,7 +1,9 @@
-"""what BART and its descendants have in common: names of their tensors, config and generation."""
+"""what BART and its descendants have in common: names of their tensors, config and languages."""
 
 import math
 import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +11,9 @@ from torch import Tensor
 
 from models.architectures.transformer import Config
 from models.checkpoint import BadCheckpoint
-from models.families import Place, joined_linear, linear, same
+from models.families import Place, _generation, joined_linear, linear, same
 from models.imported import Folder
-from service.directions import Directions
+from service.directions import Directions, Source, Target
 from service.tasks.translation import MAX_LEN
 
 ACTIVATIONS = {
@@ -132,29 +134,6 @@ def sinusoid(length: int, width: int, *, slowest: int, start: int = 0) -> Place:
     return Place((), table)
 
 
-def suppressed(folder: Folder) -> list[int]:
-    """Single tokens that the checkpoint never generates."""
-    said = folder.generation
-    words = [word[0] for word in said.get("bad_words_ids") or [] if len(word) == 1]
-    return sorted({*words, *(said.get("suppress_tokens") or [])})
-
-
-def end(folder: Folder) -> int:
-    """The token that ends a sentence; raises `BadCheckpoint` where there are several."""
-    said = folder.generation["eos_token_id"]
-    ends = said if isinstance(said, list) else [said]
-    if len(ends) != 1:
-        raise BadCheckpoint(f"{folder.path} has the end tokens {ends}; only one is known here")
-    return int(ends[0])
-
-
-def prompt(folder: Folder, language: int | None = None) -> list[int]:
-    """First tokens of the decoder: its start, and what generation forces behind it."""
-    said = folder.generation
-    forced = language if language is not None else said.get("forced_bos_token_id")
-    return [int(said["decoder_start_token_id"]), *([] if forced is None else [int(forced)])]
-
-
 def option(folder: Folder, name: str, said: Any) -> str:
     """What the command line says, else the checkpoint; raises `BadCheckpoint`."""
     value = folder.options.get(name, said)
@@ -174,8 +153,22 @@ def language_tokens(folder: Folder, pattern: str) -> dict[str, int]:
     return found
 
 
-def write(directions: Directions, folder: Folder, into: Any, *files: tuple[str, str]) -> None:
+def write(
+    folder: Folder,
+    into: Path,
+    files: Sequence[tuple[str, str]] = (("tokenizer.json", "tokenizer.json"),),
+    *,
+    sources: Mapping[str, Source],
+    targets: Mapping[str, Target],
+    pairs: list[tuple[str, str]] | None = None,
+) -> None:
     """The directions, and the checkpoint's own files under the names that serving reads."""
     for theirs, ours in files:
         (into / ours).write_bytes(folder.file(theirs).read_bytes())
-    directions.write(into)
+    Directions(
+        sources=sources,
+        targets=targets,
+        pairs=pairs,
+        end=_generation.end(folder),
+        suppressed=_generation.suppressed(folder),
+    ).write(into)

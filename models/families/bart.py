@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.architectures.transformer import Config
-from models.families import Place, _bart
+from models.families import Place, _bart, _generation
 from models.imported import Folder
-from service.directions import Directions, Source, Target
+from service.directions import Source, Target
 
 MODEL_TYPES = ("bart",)
 TASK = "translation"
@@ -35,12 +35,11 @@ def places(folder: Folder, config: Config) -> Mapping[str, Place]:
 
 def assets(folder: Folder, into: Path) -> None:
     """A model for one direction, which only whoever trained it knows."""
-    end = _bart.end(folder)
-    start = int(folder.generation["bos_token_id"])
-    directions = Directions(
-        sources={_bart.option(folder, "source_lang", None): Source(before=[start], after=[end])},
-        targets={_bart.option(folder, "target_lang", None): Target(prompt=_bart.prompt(folder))},
-        end=end,
-        suppressed=_bart.suppressed(folder),
+    start, end = int(folder.generation["bos_token_id"]), _generation.end(folder)
+    source, target = (_bart.option(folder, name, None) for name in ("source_lang", "target_lang"))
+    _bart.write(
+        folder,
+        into,
+        sources={source: Source(before=[start], after=[end])},
+        targets={target: Target(prompt=_generation.prompt(folder))},
     )
-    _bart.write(directions, folder, into, ("tokenizer.json", "tokenizer.json"))

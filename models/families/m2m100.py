@@ -9,9 +9,9 @@ from pathlib import Path
 
 from models.architectures.transformer import Config
 from models.checkpoint import BadCheckpoint
-from models.families import Place, _bart
+from models.families import Place, _bart, _generation
 from models.imported import Folder
-from service.directions import Directions, Source, Target
+from service.directions import Source, Target
 
 MODEL_TYPES = ("m2m_100",)
 TASK = "translation"
@@ -42,17 +42,19 @@ def _numbered(folder: Folder) -> dict[str, int]:
 
 def assets(folder: Folder, into: Path) -> None:
     """NLLB has one `tokenizer.json`, M2M100 a SentencePiece model and the numbers of its pieces."""
-    end = _bart.end(folder)
+    end = _generation.end(folder)
     if (folder.path / "sentencepiece.bpe.model").exists() and (folder.path / "vocab.json").exists():
         files = [("sentencepiece.bpe.model", "source.spm"), ("vocab.json", "vocab.json")]
         languages = _numbered(folder)
     else:
         files = [("tokenizer.json", "tokenizer.json")]
         languages = _bart.language_tokens(folder, "[a-z]{3}_[A-Z][a-z]{3}")
-    directions = Directions(
+    _bart.write(
+        folder,
+        into,
+        files,
         sources={code: Source(before=[id], after=[end]) for code, id in languages.items()},
-        targets={code: Target(prompt=_bart.prompt(folder, id)) for code, id in languages.items()},
-        end=end,
-        suppressed=_bart.suppressed(folder),
+        targets={
+            code: Target(prompt=_generation.prompt(folder, id)) for code, id in languages.items()
+        },
     )
-    _bart.write(directions, folder, into, *files)

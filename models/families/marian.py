@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.architectures.transformer import Config
-from models.families import Place, _bart, same
+from models.families import Place, _bart, _generation, same
 from models.imported import Folder
-from service.directions import Directions, Source, Target
+from service.directions import Source, Target
 
 MODEL_TYPES = ("marian",)
 TASK = "translation"
@@ -44,19 +44,14 @@ def assets(folder: Folder, into: Path) -> None:
     """
     said, ids = folder.json("tokenizer_config.json"), folder.json("vocab.json")
     source = _bart.option(folder, "source_lang", said.get("source_lang"))
-    end, prompt = _bart.end(folder), _bart.prompt(folder)
+    end, prompt = _generation.end(folder), _generation.prompt(folder)
     named = {piece[2:-2]: id for piece, id in ids.items() if piece.startswith(">>")}
     targets = {code: Target(before=[id], prompt=prompt) for code, id in named.items()}
     if not targets:
         target = _bart.option(folder, "target_lang", said.get("target_lang"))
         targets = {target: Target(prompt=prompt)}
-    directions = Directions(
-        sources={source: Source(after=[end])},
-        targets=targets,
-        end=end,
-        suppressed=_bart.suppressed(folder),
-    )
     files = [(name, name) for name in ("source.spm", "target.spm", "vocab.json")]
     if said.get("separate_vocabs"):
         files.append(("target_vocab.json", "target_vocab.json"))
-    _bart.write(directions, folder, into, *files)
+    sources = {source: Source(after=[end])}
+    _bart.write(folder, into, files, sources=sources, targets=targets)

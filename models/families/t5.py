@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from models.architectures.transformer import Config
 from models.checkpoint import BadCheckpoint
-from models.families import Place, _bart, same, zeros
+from models.families import Place, _bart, _generation, same, zeros
 from models.imported import Folder
-from service.directions import Directions, Source, Target
+from service.directions import Source, Target
 
 MODEL_TYPES = ("t5",)
 TASK = "translation"
@@ -24,6 +25,8 @@ ARCHITECTURE = "transformer"
 UNUSED = ("embed_tokens.weight", "lm_head.weight", "EncDecAttention.relative_attention_bias.weight")
 BIAS = "layer.0.SelfAttention.relative_attention_bias.weight"
 OUTPUT = "lm_head.weight"
+GATED, PLAIN = {"gate": "wi_0", "value": "wi_1"}, {"0": "wi"}
+"""Projections into the feed-forward: ours and theirs."""
 PREFIX = "prefix."
 """What the name of an option for a pair begins with: `--option "prefix.en-de=translate ..."`."""
 
@@ -54,64 +57,57 @@ def config(folder: Folder) -> Config:
     )
 
 
-def places(folder: Folder, config: Config) -> Mapping[str, Place]:
+def _linear(ours: str, size: int, *theirs: str, scale: float = 1.0) -> dict[str, Place]:
+    """Projections without biases, one under the other; the first one scaled."""
+
+    def make(first: Tensor, *others: Tensor) -> Tensor:
+        return torch.cat([first * scale, *others])
+
+    weights = tuple(f"{each}.weight" for each in theirs)
+    return {f"{ours}.weight": Place(weights, make), f"{ours}.bias": zeros(size)}
+
+
+def _layer(ours: str, theirs: str, config: Config, *, cross: bool) -> dict[str, Place]:
     width, inner = config.width, config.heads * (config.head_dim or 0)
     scale = math.sqrt(config.head_dim or 1)
+    parts = ["self_attention", *(["cross_attention"] if cross else []), "feed_forward"]
+    found = {
+        f"{ours}.{part}_norm.weight": same(f"{theirs}.layer.{number}.layer_norm.weight")
+        for number, part in enumerate(parts)
+    }
+    own, other = f"{theirs}.layer.0.SelfAttention", f"{theirs}.layer.1.EncDecAttention"
+    joint = [f"{own}.{part}" for part in "qkv"]
+    found |= _linear(f"{ours}.self_attention.query_key_value", 3 * inner, *joint, scale=scale)
+    found |= _linear(f"{ours}.self_attention.out", width, f"{own}.o")
+    if cross:
+        found |= _linear(f"{ours}.cross_attention.query", inner, f"{other}.q", scale=scale)
+        found |= _linear(f"{ours}.cross_attention.key_value", 2 * inner, f"{other}.k", f"{other}.v")
+        found |= _linear(f"{ours}.cross_attention.out", width, f"{other}.o")
+    dense = f"{theirs}.layer.{len(parts) - 1}.DenseReluDense"
+    for part, name in (GATED if config.gated else PLAIN).items():
+        found |= _linear(f"{ours}.feed_forward.{part}", config.hidden, f"{dense}.{name}")
+    out = "out" if config.gated else "2"
+    return found | _linear(f"{ours}.feed_forward.{out}", width, f"{dense}.wo")
+
+
+def places(folder: Folder, config: Config) -> Mapping[str, Place]:
     # Newer configs say it; of older ones those are scaled that are tied.
     tied = folder.config.get("tie_word_embeddings", True) is not False
-    scaled_output = folder.config.get("scale_decoder_outputs", tied)
-    shrink = width**-0.5 if scaled_output else 1.0
-    norm = Place(("decoder.final_layer_norm.weight",), lambda weight: weight * shrink)
+    shrink = config.width**-0.5 if folder.config.get("scale_decoder_outputs", tied) else 1.0
+    last = Place(("decoder.final_layer_norm.weight",), lambda weight: weight * shrink)
     found = {
         "embedding.weight": same("shared.weight"),
         "encoder_norm.weight": same("encoder.final_layer_norm.weight"),
-        "decoder_norm.weight": norm,
+        "decoder_norm.weight": last,
         "source_side.bias.table.weight": same(f"encoder.block.0.{BIAS}"),
         "target_side.bias.table.weight": same(f"decoder.block.0.{BIAS}"),
     }
     if not config.tied_output:
         found["output.weight"] = same(OUTPUT)
-
-    def block(ours: str, theirs: str, *, cross: bool) -> None:
-        own, feed = f"{theirs}.layer.0.SelfAttention", f"{theirs}.layer.{2 if cross else 1}"
-        places: dict[str, tuple[Place, int]] = {
-            "self_attention.query_key_value": (
-                Place(
-                    tuple(f"{own}.{part}.weight" for part in "qkv"),
-                    lambda q, k, v: torch.cat([q * scale, k, v]),
-                ),
-                3 * inner,
-            ),
-            "self_attention.out": (same(f"{own}.o.weight"), width),
-        }
-        norms = {"self_attention_norm": 0, "feed_forward_norm": 2 if cross else 1}
-        if cross:
-            other = f"{theirs}.layer.1.EncDecAttention"
-            query = Place((f"{other}.q.weight",), lambda q: q * scale)
-            keys = Place((f"{other}.k.weight", f"{other}.v.weight"), lambda k, v: torch.cat([k, v]))
-            places["cross_attention.query"] = (query, inner)
-            places["cross_attention.key_value"] = (keys, 2 * inner)
-            places["cross_attention.out"] = (same(f"{other}.o.weight"), width)
-            norms["cross_attention_norm"] = 1
-        dense = (
-            {"gate": "wi_0", "value": "wi_1", "out": "wo"}
-            if config.gated
-            else {"0": "wi", "2": "wo"}
-        )
-        for part, name in dense.items():
-            size = width if name == "wo" else config.hidden
-            weight = same(f"{feed}.DenseReluDense.{name}.weight")
-            places[f"feed_forward.{part}"] = (weight, size)
-        for name, (place, size) in places.items():
-            found[f"{ours}.{name}.weight"] = place
-            found[f"{ours}.{name}.bias"] = zeros(size)
-        for name, number in norms.items():
-            found[f"{ours}.{name}.weight"] = same(f"{theirs}.layer.{number}.layer_norm.weight")
-
-    for number in range(config.encoder_layers):
-        block(f"encoder.{number}", f"encoder.block.{number}", cross=False)
-    for number in range(config.decoder_layers):
-        block(f"decoder.{number}", f"decoder.block.{number}", cross=True)
+    for side, count in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+        for number in range(count):
+            theirs = f"{side}.block.{number}"
+            found |= _layer(f"{side}.{number}", theirs, config, cross=side == "decoder")
     return found
 
 
@@ -139,18 +135,12 @@ def _prefixes(folder: Folder) -> dict[tuple[str, str], str]:
 
 def assets(folder: Folder, into: Path) -> None:
     tokenizer = Tokenizer.from_file(str(folder.file("tokenizer.json")))
-    end, pairs = _bart.end(folder), _prefixes(folder)
+    end, pairs = _generation.end(folder), _prefixes(folder)
     targets: dict[str, Target] = {}
     for (source, target), text in pairs.items():
         before = tokenizer.encode(text.strip(), add_special_tokens=False).ids
         if target in targets and targets[target].before != before:
             raise BadCheckpoint(f"into {target} there is more than one prefix: {source} is another")
-        targets[target] = Target(before=before, prompt=_bart.prompt(folder))
-    directions = Directions(
-        sources={source: Source(after=[end]) for source, _ in pairs},
-        targets=targets,
-        pairs=list(pairs),
-        end=end,
-        suppressed=_bart.suppressed(folder),
-    )
-    _bart.write(directions, folder, into, ("tokenizer.json", "tokenizer.json"))
+        targets[target] = Target(before=before, prompt=_generation.prompt(folder))
+    sources = {source: Source(after=[end]) for source, _ in pairs}
+    _bart.write(folder, into, sources=sources, targets=targets, pairs=list(pairs))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.architectures.whisper import Config
 from models.checkpoint import BadCheckpoint
-from models.families import Place, linear, preprocessing, required, same
+from models.families import Place, _generation, linear, preprocessing, required, same
 from models.imported import Folder
 from service.log_mel import FRAMES, HOP, N_FFT, RATE_HZ
 
@@ -19,6 +19,8 @@ TASK = "automatic-speech-recognition"
 ARCHITECTURE = "whisper"
 UNUSED = ("proj_out.weight",)
 """The embedding once more."""
+HONOURED = ("begin_suppress_tokens", "forced_decoder_ids")
+"""The latter are the tokens of language and task, which requests choose."""
 FEATURES = {"hop_length": HOP, "n_fft": N_FFT, "sampling_rate": RATE_HZ}
 
 
@@ -103,7 +105,7 @@ def places(folder: Folder, of: Config) -> Mapping[str, Place]:
 def assets(folder: Folder, into: Path) -> None:
     """The tokenizer, and what `generation_config.json` says of languages and suppressed tokens."""
     shutil.copy(folder.file("tokenizer.json"), into)
-    said = folder.generation
+    said = _generation.rules(folder, known=HONOURED)
     kept = {
         "lang_ids": sorted((said.get("lang_to_id") or {}).values()),
         "suppress_ids": said.get("suppress_tokens") or [],
