@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,15 @@ import typer
 from rich.console import Console
 
 from export.__main__ import refused, report
-from export.imported import import_model
+from export.agreement import words as words_of
+from export.imported import import_model, name_of
 from export.published import from_published
 from models import evaluate as evaluation
 from models import fine_tuning, own, table
 from models.catalogue import recipes
 from models.checkpoint import BadCheckpoint
+from models.datasets import librispeech
+from models.origin import locate
 from models.train import train as run_recipe
 from service import manifest as manifests
 from service import store
@@ -164,6 +168,26 @@ def evaluate(
     typer.echo(json.dumps(figures, indent=1))
     if readme:
         table.rewrite(readme, figures)
+
+
+@app.command()
+def words(
+    source: str,
+    published: Annotated[
+        Path | None, typer.Option(help="What import made of it; default: build/NAME.")
+    ] = None,
+    data_dir: DataDir = Path("data"),
+    recordings: Annotated[int | None, typer.Option(help="Only the first; default: all.")] = None,
+) -> None:
+    """Hold an imported Whisper's words against those of the library that SOURCE is from."""
+    console = Console()
+    with refused(console, "not the same words"):
+        examples = islice(librispeech.examples(data_dir, "test"), recordings)
+        folder = published or Path("build") / name_of(source)
+        heard = list(words_of.listen(locate(source).folder.path, folder, examples))
+        for line in words_of.report(heard):
+            console.print(line, markup=False)
+        words_of.check(heard)
 
 
 @app.command("import")

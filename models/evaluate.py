@@ -43,7 +43,7 @@ def _accuracy(hypotheses: list[str], references: list[str]) -> float:
     return 100.0 * sum(a == b for a, b in pairs) / len(pairs)
 
 
-def _word_error_rate(hypotheses: list[str], references: list[str]) -> float:
+def word_error_rate(hypotheses: list[str], references: list[str]) -> float:
     normal = EnglishTextNormalizer()
     return 100.0 * float(
         jiwer.wer([normal(r) for r in references], [normal(h) for h in hypotheses])
@@ -74,7 +74,7 @@ MEASURES = {
     "automatic-speech-recognition": Measure(
         "librispeech",
         "word error rate, %",
-        _word_error_rate,
+        word_error_rate,
         lambda r: [r.text],
         higher_is_better=False,
     ),
