@@ -72,7 +72,7 @@ def check(
     if faults:
         raise ParityError(f"{graph.name}: not what the task's contract says: {'; '.join(faults)}")
     dtypes = {node.name: described(node).dtype for node in session.get_inputs()}
-    least = np.finfo(np.float32).tiny if mapped.precision == "float16" else 1.0
+    least = float(np.finfo(np.float32).tiny) if mapped.precision == "float16" else 1.0
     largest = 0.0
     for case in graph.cases:
         torch.manual_seed(0)

@@ -44,8 +44,9 @@ def split_weights(
         if tensor.nbytes > INLINE_BYTES:
             # What torch holds is looked at and never copied: models may be large.
             weights[str(value.name)] = np.ascontiguousarray(tensor.numpy())
+            shape = ir.Shape(tensor.shape.numpy())
             value.const_value = ir.ExternalTensor(
-                WEIGHTS, None, None, tensor.dtype, shape=tensor.shape, name=str(value.name)
+                WEIGHTS, None, None, tensor.dtype, shape=shape, name=str(value.name)
             )
     proto = ir.to_proto(model)
     proto.producer_name = "attendant"

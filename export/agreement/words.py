@@ -35,6 +35,7 @@ class Heard:
 
     name: str
     spoken: str
+    """Its transcript; words are compared as Whisper's normaliser writes them."""
     ours: str
     theirs: str
     margin: float | None
@@ -84,7 +85,8 @@ def listen(given: Path, published: Path, recordings: Iterable[Example]) -> Itera
         if ours != theirs:
             margin, parting = _parted(library, features, assets, ours, theirs)
         name = f"{example.group} {number + 1}"
-        yield Heard(name, normal(example.references[0]), *map(normal, texts), margin, parting)
+        words = [normal(text) for text in (example.references[0], *texts)]
+        yield Heard(name, words[0], words[1], words[2], margin, parting)
 
 
 def _parted(
