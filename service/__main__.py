@@ -12,6 +12,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 from service import store
+from service.access.command import app as keys
 from service.settings import Settings
 from service.setup import install_shipped
 from service.supervisor import Supervisor
@@ -21,6 +22,7 @@ CURL = """curl -s http://{host}:{port}/translation -H 'Content-Type: application
   -d '{{"text": "Where is the library?", "source": "en", "target": "de"}}'"""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.add_typer(keys, name="keys")
 
 
 @app.command()

@@ -8,7 +8,11 @@ from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp
 
 from service import exposition, logs, tracing
-from service.compat.doors import described, surfaces
+from service.access.admin import AdminServer, administration
+from service.access.http import Guard
+from service.access.keys import Keys
+from service.access.tls import tls_of
+from service.compat.doors import described, refused, surfaces
 from service.compat.oip.rpc import open_inference
 from service.engine import Engine
 from service.gate import Gate
@@ -22,6 +26,8 @@ from service.tasks import tasks
 SETTINGS = Settings()
 ENGINE = Engine(tasks(), SETTINGS)
 HTTP = Gate()
+KEYS = Keys(SETTINGS.keys_file) if SETTINGS.keys_file else None
+TLS = tls_of(SETTINGS)
 PAGES_TIMEOUT_S = 10
 """BentoML keeps a few kilobytes for so long after every request to a page or to a wrong path."""
 
@@ -30,8 +36,10 @@ class DoorBeforeMiddleware(Service[object]):  # type: ignore[misc]
     """Tasks are answered outside BentoML's middlewares, which cost more than the door itself."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        others = surfaces(ENGINE, HTTP, super().to_asgi(is_main))
-        return Parting(TaskDoor(ENGINE, HTTP, others), lambda: ENGINE.draining)
+        door: ASGIApp = TaskDoor(ENGINE, HTTP, surfaces(ENGINE, HTTP, super().to_asgi(is_main)))
+        if KEYS:
+            door = Guard(door, KEYS, SETTINGS, refused)
+        return Parting(door, lambda: ENGINE.draining)
 
 
 @bentoml.service(
@@ -63,8 +71,14 @@ class Attendant:
             SETTINGS.max_body_bytes,
             share_port=share_port,
             also=partial(open_inference, ENGINE),
+            keys=KEYS,
+            tls=TLS.for_grpc() if TLS else None,
         )
         await self.rpc.start()
+        self.admin = None
+        if SETTINGS.admin_port:
+            self.admin = AdminServer(administration(ENGINE, HTTP, KEYS), SETTINGS)
+            await self.admin.start()
         Lifecycle(
             ENGINE,
             HTTP,
@@ -82,6 +96,8 @@ class Attendant:
         """The last steps, after the drain of `service/lifecycle.py` if a signal came."""
         ENGINE.begin_drain()
         await self.rpc.stop(0)
+        if self.admin:
+            await self.admin.stop()
         await ENGINE.close()
 
     async def __is_ready__(self) -> bool:

@@ -12,7 +12,7 @@ WORTH_BYTES = 1_024
 """A smaller answer is sent as it is."""
 
 
-def plain(body: bytes, encoding: str, limit_bytes: int) -> bytes:
+def plain(body: bytes, encoding: str, limit_bytes: int | None) -> bytes:
     """The body without its encoding; refused as soon as it proves to be over the limit."""
     if encoding in ("", "identity"):
         return body
@@ -21,10 +21,10 @@ def plain(body: bytes, encoding: str, limit_bytes: int) -> bytes:
         raise UnsupportedMedia("send gzip, deflate or no encoding", "content-encoding")
     unpacking = zlib.decompressobj(window)
     try:
-        content = unpacking.decompress(body, limit_bytes + 1)
+        content = unpacking.decompress(body, 0 if limit_bytes is None else limit_bytes + 1)
     except zlib.error as error:
         raise MalformedRequest(f"the body is not {encoding}", "body") from error
-    if len(content) > limit_bytes:
+    if limit_bytes is not None and len(content) > limit_bytes:
         raise TooLarge(f"the body unpacks to more than the limit of {limit_bytes} bytes", "body")
     if not unpacking.eof or unpacking.unused_data:
         raise MalformedRequest(f"the body is not one whole {encoding} stream", "body")

@@ -46,8 +46,16 @@ class MalformedRequest(Problem):
     title = "malformed request"
 
 
+class Unauthenticated(Problem):
+    """The caller has to say who they are."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = grpc.StatusCode.UNAUTHENTICATED
+    title = "unauthenticated"
+
+
 class Forbidden(Problem):
-    """The caller may not do this here, whoever they are."""
+    """The caller may not do this here."""
 
     status = HTTPStatus.FORBIDDEN
     code = grpc.StatusCode.PERMISSION_DENIED
@@ -112,6 +120,12 @@ class Overloaded(Problem):
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     title = "overloaded"
+
+
+class RateExceeded(Overloaded):
+    """The caller's key has been used as often as it may be, for now."""
+
+    title = "rate exceeded"
 
 
 @dataclass

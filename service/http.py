@@ -60,7 +60,7 @@ class TaskDoor:
     async def _answer(self, request: Request, task: Task, events: EventStream | None) -> Response:
         call = Call(request, self._engine.settings)
         self._engine.foresee(task.name, **call.asked())
-        typed = await call.read(parse(request, task, self._engine.settings.max_body_bytes))
+        typed = await call.read(parse(request, task, self._engine.settings))
         if events:
             stream = self._engine.stream(task.name, typed, **call.asked())
             answer = await call.work(events.answer(stream))
@@ -94,21 +94,36 @@ async def _on_anything(request: Request, error: Exception) -> Response:
     return problem_response(Problem(SORRY), request.url.path)
 
 
-def pages(engine: Engine, surfaces: Mapping[str, Any] | None = None) -> Starlette:
-    """Everything but the tasks: status, metrics, the interactive page and what does not exist.
+HANDLERS: Mapping[Any, Callable[..., Any]] = {
+    Problem: _on_problem,
+    HTTPException: _on_http_exception,
+    Exception: _on_anything,
+}
+"""What a Starlette application answers when a route raises."""
 
-    `surfaces` are the paths of `service/compat`, as the page is to show them.
-    """
-    document = openapi.document(engine.tasks, surfaces)
+
+def watching(engine: Engine) -> list[Route]:
+    """What is looked at by those who look after the service: status and metrics."""
 
     async def status(request: Request) -> Response:
         return JSONResponse({"ready": engine.ready(), "tasks": engine.status()})
 
-    async def models(request: Request) -> Response:
-        return Response(engine.listing().model_dump_json(), media_type="application/json")
-
     def metrics(request: Request) -> Response:  # in a thread, for it takes milliseconds
         return Response(exposition.text(), media_type=exposition.MEDIA_TYPE)
+
+    return [Route("/status", status), Route("/metrics", metrics)]
+
+
+def pages(engine: Engine, surfaces: Mapping[str, Any] | None = None) -> Starlette:
+    """Everything but the tasks: the interactive page, what does not exist, and status and metrics.
+
+    The last two are not here where there is a port for them. `surfaces` are the paths of
+    `service/compat`, as the page is to show them.
+    """
+    document = openapi.document(engine.tasks, surfaces)
+
+    async def models(request: Request) -> Response:
+        return Response(engine.listing().model_dump_json(), media_type="application/json")
 
     async def openapi_json(request: Request) -> Response:
         return JSONResponse(document)
@@ -124,15 +139,9 @@ def pages(engine: Engine, surfaces: Mapping[str, Any] | None = None) -> Starlett
     async def root(request: Request) -> Response:
         return RedirectResponse("/docs")
 
-    handlers: Mapping[Any, Callable[..., Any]] = {
-        Problem: _on_problem,
-        HTTPException: _on_http_exception,
-        Exception: _on_anything,
-    }
     routes: list[BaseRoute] = [
-        Route("/status", status),
+        *([] if engine.settings.admin_port else watching(engine)),
         Route("/models", models),
-        Route("/metrics", metrics),
         Route("/openapi.json", openapi_json),
         Route("/docs", docs),
         Route("/", root),
@@ -140,4 +149,4 @@ def pages(engine: Engine, surfaces: Mapping[str, Any] | None = None) -> Starlett
         # Without this BentoML would answer, in a form of its own.
         Route("/{path:path}", unknown, methods=METHODS),
     ]
-    return Starlette(routes=routes, exception_handlers=dict(handlers))
+    return Starlette(routes=routes, exception_handlers=dict(HANDLERS))

@@ -14,8 +14,11 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from service.compression import plain
 from service.errors import InvalidInput, MalformedRequest, TooLarge, UnsupportedMedia, refusal
+from service.json_body import check_depth
 from service.schema import RequestModel
+from service.settings import Settings
 from service.tasks import Task
 
 
@@ -25,23 +28,30 @@ def binary_field(task: Task) -> str | None:
     return next((name for name, field in fields if field.annotation is bytes), None)
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """The whole body, refused as soon as it is known to be over the limit."""
+async def read_body(request: Request, limit_bytes: int | None) -> bytes:
+    """The whole body as it came, refused as soon as it is known to be over the limit."""
     over = TooLarge(f"the body is over the limit of {limit_bytes} bytes", "body")
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit():
         raise MalformedRequest("Content-Length is not a number", "body")
-    if int(declared) > limit_bytes:
+    if limit_bytes is not None and int(declared) > limit_bytes:
         raise over
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > limit_bytes:
+            if limit_bytes is not None and len(body) > limit_bytes:
                 raise over
     except ClientDisconnect as error:
         raise MalformedRequest("the body breaks off", "body") from error
     return bytes(body)
+
+
+async def plain_body(request: Request, settings: Settings) -> bytes:
+    """The whole body, its Content-Encoding undone; both within their limits."""
+    body = await read_body(request, settings.max_body_bytes)
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    return plain(body, encoding, settings.max_unpacked_bytes)
 
 
 class _InMemory(MultiPartParser):
@@ -50,7 +60,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = sys.maxsize
 
 
-async def _form_values(request: Request, body: bytes) -> dict[str, Any]:
+async def form_values(request: Request, body: bytes) -> dict[str, Any]:
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
 
@@ -77,9 +87,9 @@ def _value(task: Task, name: str, value: Any) -> Any:
         return value
 
 
-async def parse(request: Request, task: Task, limit_bytes: int) -> RequestModel:
+async def parse(request: Request, task: Task, settings: Settings) -> RequestModel:
     """The typed request of a task; raises a Problem that names the field."""
-    body = await read_body(request, limit_bytes)
+    body = await plain_body(request, settings)
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     binary = binary_field(task)
     try:
@@ -88,9 +98,10 @@ async def parse(request: Request, task: Task, limit_bytes: int) -> RequestModel:
                 raise UnsupportedMedia(f"send application/json, not {media}", "body")
             for name in request.query_params:
                 raise InvalidInput("send the fields in the body", name)
+            check_depth(body, settings.max_json_depth)
             return task.request.model_validate_json(body)
         if media == "multipart/form-data":
-            values = {**request.query_params, **await _form_values(request, body)}
+            values = {**request.query_params, **await form_values(request, body)}
             if isinstance(values.get(binary), str):
                 raise UnsupportedMedia(f"send {binary} as a file part", binary)
         elif media in ("application/json", "application/x-www-form-urlencoded"):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -10,7 +11,7 @@ from starlette.types import Receive
 
 from service import headers
 from service.errors import ClientLeft, DeadlineExceeded, Problem
-from service.http_body import read_body
+from service.http_body import plain_body
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -38,8 +39,10 @@ def problem_response(
     if problem.field:
         body["field"] = problem.field
     wait_s = problem.retry_after()
-    when = None if wait_s is None else {"retry-after": str(wait_s)}
-    return JSONResponse(body, problem.status, when, "application/problem+json")
+    told = {} if wait_s is None else {"retry-after": str(wait_s)}
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        told["www-authenticate"] = "Bearer"
+    return JSONResponse(body, problem.status, told, "application/problem+json")
 
 
 async def _cancel_on_leave(receive: Receive, caller: asyncio.Task[Any]) -> None:
@@ -80,7 +83,7 @@ class Call:
 
     def __init__(self, request: Request, settings: Settings) -> None:
         self.request = request
-        self._limit_bytes = settings.max_body_bytes
+        self._settings = settings
         self.priority = headers.priority(request.headers.get(headers.PRIORITY))
         asked_s = headers.timeout_s(request.headers.get(headers.TIMEOUT))
         self._allowed_s = min(asked_s or settings.timeout_s, settings.timeout_s)
@@ -99,7 +102,7 @@ class Call:
             raise DeadlineExceeded(f"not here within {self._allowed_s:.3g} s", "body") from error
 
     async def body(self) -> bytes:
-        return await self.read(read_body(self.request, self._limit_bytes))
+        return await self.read(plain_body(self.request, self._settings))
 
     def asked(self) -> dict[str, Any]:
         """What the engine is told beside the request."""

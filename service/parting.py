@@ -77,7 +77,10 @@ class Server(uvicorn.Server):
             connections.discard(one)
             # Reads and drops what comes, and closes when the client does.
             one.transport.set_protocol(asyncio.Protocol())
-            one.transport.write_eof()
+            if one.transport.can_write_eof():
+                one.transport.write_eof()
+            else:  # TLS 1.2 knows no half-closed connection; its close says that it is one
+                one.transport.close()
         await _until(lambda: all(one.transport.is_closing() for one in idle), LINGER_S)
         await super().shutdown(sockets)
 

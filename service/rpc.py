@@ -15,6 +15,8 @@ from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 
 from service import headers, telemetry
+from service.access.keys import Keys
+from service.access.rpc import KeyInterceptor
 from service.errors import MalformedRequest, Problem, refusal
 from service.gate import Gate
 from service.listing import ListModelsRequest, ListModelsResponse
@@ -151,13 +153,18 @@ class RpcServer:
         self,
         engine: Engine,
         address: str,
-        max_message_bytes: int,
+        max_message_bytes: int | None,
         *,
         share_port: bool = False,
         service: ServiceDescriptor = SERVICE,
         also: Callable[[Gate], Also] | None = None,
+        keys: Keys | None = None,
+        tls: grpc.ServerCredentials | None = None,
     ) -> None:
-        """`address` is host:port, port 0 any; `share_port` lets several workers bind it."""
+        """`address` is host:port, port 0 any; `share_port` lets several workers bind it.
+
+        With `keys` every call but health, reflection and readiness needs one.
+        """
         self.port = 0
         self._engine = engine
         self._address = address
@@ -166,10 +173,12 @@ class RpcServer:
         self._draining = False
         self._gate = Gate()
         self._also = [also(self._gate)] if also else []
+        self._guards = [KeyInterceptor(keys, refuse)] if keys else []
+        self._tls = tls
         self._options = [
             # Without this a second server would bind the port unnoticed and take half of the calls.
             ("grpc.so_reuseport", int(share_port)),
-            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_receive_message_length", max_message_bytes or -1),
         ]
         if share_port:
             self._options.append(("grpc.max_connection_age_ms", CONNECTION_AGE_MS))
@@ -224,7 +233,7 @@ class RpcServer:
 
     async def start(self) -> None:
         """Bind the port and answer; raises RuntimeError if the port is taken."""
-        server = grpc.aio.server(options=self._options)
+        server = grpc.aio.server(interceptors=self._guards, options=self._options)
         name = self._service.full_name
         methods = {
             rpc: self._handler(task, self._service.methods_by_name[rpc])
@@ -241,7 +250,10 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(Health(("", *ours), self._serving), server)
         names = (*ours, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
-        self.port = server.add_insecure_port(self._address)
+        if self._tls:
+            self.port = server.add_secure_port(self._address, self._tls)
+        else:
+            self.port = server.add_insecure_port(self._address)
         await server.start()
         self._server = server
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.logs import Format, Level
@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     The two ports are HTTP_PORT and GRPC_PORT, without the prefix.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ATTENDANT_", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ATTENDANT_", extra="ignore", env_parse_none_str="off"
+    )
 
     host: str = "127.0.0.1"
     http_port: int = Field(default=3000, ge=1, le=65_535, validation_alias="HTTP_PORT")
@@ -70,12 +72,26 @@ class Settings(BaseSettings):
     """Whether what generates tokens takes requests in between steps, or one batch at a time."""
     worker_silence_s: float = Field(default=3.0, ge=0.5)
     """A worker that hangs for so long is replaced."""
-    max_body_bytes: int = Field(default=32 * MIB, ge=1_024)
-    """Largest request on either door."""
+    max_body_bytes: int | None = Field(default=32 * MIB, ge=1_024)
+    """Largest request on either door; this and the three that follow are switched off by `off`."""
+    max_unpacked_bytes: int | None = Field(default=32 * MIB, ge=1_024)
+    """The same, after a body's Content-Encoding is undone."""
+    max_json_depth: int | None = Field(default=100, ge=1)
+    """Of arrays and objects in each other; beyond 200 the parser refuses them itself."""
+    max_tensor_elements: int | None = Field(default=8 * MIB, ge=1)
+    """Of one tensor of the Open Inference Protocol."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Longest time that one request may take, waiting included."""
-    model_control: bool = False
-    """Whether whoever reaches a door may load and unload models (Open Inference Protocol)."""
+    keys_file: Path | None = None
+    """The API keys, made by `python -m service keys make`; without it nobody is asked for one."""
+    admin_host: str = "127.0.0.1"
+    admin_port: int | None = Field(default=None, ge=1, le=65_535)
+    """HTTP for those who look after the service: metrics, status, models loaded and unloaded."""
+    tls_cert: Path | None = None
+    """PEM file with the certificate chain of all doors; with `tls_key`, its private key."""
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """PEM file: clients must show a certificate that one of these authorities signed."""
     queue_batches: int = Field(default=32, ge=1)
     """Full batches of work that may wait per model before requests are refused."""
     models: Names = ()
@@ -109,3 +125,15 @@ class Settings(BaseSettings):
         """The settings as they are for one model."""
         own = self.model_limits.get(model)
         return self if own is None else self.model_copy(update=own.model_dump(exclude_none=True))
+
+    @model_validator(mode="after")
+    def _certificates(self) -> Self:
+        for name in ("tls_cert", "tls_key", "tls_client_ca"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name}: there is no file {path}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        return self

@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from service.app import Attendant
+from service.access.tls import tls_of
+from service.app import SETTINGS, Attendant
 from service.parting import Server
 
 BEAT_S = 0.5
@@ -50,6 +51,7 @@ def main(
     """Serve until SIGTERM; exits 0 after an orderly end, 3 where the start failed."""
     config = uvicorn.Config(
         Attendant.to_asgi(),  # type: ignore[attr-defined]
+        **(tls.for_uvicorn() if (tls := tls_of(SETTINGS)) else {}),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -13,8 +13,11 @@ import numpy as np
 from fake_tasks import SHOUT, WEIGH, shout, weigh
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
+from starlette.types import ASGIApp
 
-from service.compat.doors import surfaces
+from service.access.http import Guard
+from service.access.keys import Keys
+from service.compat.doors import refused, surfaces
 from service.compat.oip.rpc import open_inference
 from service.contract import Tensor
 from service.engine import Engine
@@ -97,13 +100,17 @@ def _native(engine: Engine) -> ServiceDescriptor:
 async def opened(settings: Settings) -> AsyncIterator[Doors]:
     engine, lamp = served(settings)
     gate = Gate()
-    app = TaskDoor(engine, gate, surfaces(engine, gate, pages(engine)))
+    app: ASGIApp = TaskDoor(engine, gate, surfaces(engine, gate, pages(engine)))
+    keys = Keys(settings.keys_file) if settings.keys_file else None
+    if keys:
+        app = Guard(app, keys, settings, refused)
     server = RpcServer(
         engine,
         "127.0.0.1:0",
         settings.max_body_bytes,
         service=_native(engine),
         also=partial(open_inference, engine),
+        keys=keys,
     )
     await server.start()
     async with (
@@ -117,6 +124,8 @@ async def opened(settings: Settings) -> AsyncIterator[Doors]:
         finally:
             await server.stop(grace_s=1)
             await engine.close()
+            if keys:
+                keys.close()
 
 
 def with_doors(

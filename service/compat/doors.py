@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from service.compat import huggingface, libretranslate
@@ -10,7 +11,9 @@ from service.compat.oip import paths as oip_paths
 from service.compat.oip import rest as oip
 from service.compat.surface import Entrance, Surfaces
 from service.engine import Engine
+from service.errors import Problem
 from service.gate import Gate
+from service.http_call import problem_response
 from service.tasks import Task
 
 
@@ -22,6 +25,13 @@ def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
         *huggingface.routes(Entrance(engine, gate, "huggingface")),
     ]
     return Surfaces(routes, otherwise)
+
+
+def refused(problem: Problem, path: str) -> Response:
+    """A problem as the clients of the surface that has this path read it."""
+    if path in libretranslate.PATHS:
+        return libretranslate.refuse(problem, path)
+    return problem_response(problem, path)
 
 
 def described(tasks: Mapping[str, Task]) -> dict[str, Any]:

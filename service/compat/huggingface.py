@@ -19,6 +19,7 @@ from starlette.routing import Route
 from service.compat.surface import Entrance, route
 from service.errors import InvalidInput, MalformedRequest, NotFound, refusal
 from service.http_body import binary_field
+from service.json_body import check_depth
 from service.openapi import HEADERS, PROBLEM
 from service.schema import RequestModel
 from service.tasks import Task
@@ -91,11 +92,14 @@ FIELDS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 """Task → its parameters as our fields; they are taken out of the given dict."""
 
 
-def _body(content: bytes, media: str, binary: str | None) -> tuple[Any, dict[str, Any]]:
+def _body(
+    content: bytes, media: str, binary: str | None, depth_limit: int | None
+) -> tuple[Any, dict[str, Any]]:
     """The text or the bytes, and the parameters."""
     if binary and media != "application/json" and content.lstrip()[:1] != b"{":
         return content, {}
     try:
+        check_depth(content, depth_limit)
         body = Body.model_validate_json(content)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
@@ -112,11 +116,16 @@ def _body(content: bytes, media: str, binary: str | None) -> tuple[Any, dict[str
 
 
 def asked_of(
-    task: Task, model: str, content: bytes, media: str, said: Mapping[str, Any]
+    task: Task,
+    model: str,
+    content: bytes,
+    media: str,
+    said: Mapping[str, Any],
+    depth_limit: int | None,
 ) -> RequestModel:
     """The typed request; `said` are parameters that the path holds."""
     binary = binary_field(task)
-    value, given = _body(content, media, binary)
+    value, given = _body(content, media, binary, depth_limit)
     parameters = {**given, **said}
     fields = FIELDS[task.name](parameters)
     for name in parameters:
@@ -178,7 +187,8 @@ def routes(entrance: Entrance) -> list[Route]:
         task, model, said = asked_in(request.path_params)
         with entrance.call(task.name, request) as call:
             media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            asked: Any = asked_of(task, model, await call.body(), media, said)
+            depth_limit = engine.settings.max_json_depth
+            asked: Any = asked_of(task, model, await call.body(), media, said, depth_limit)
             given = await call.work(engine.answer(task.name, asked, **call.asked()))
             timestamps = getattr(asked, "timestamps", False)
             return JSONResponse(shaped(task.name, given, timestamps=timestamps))

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -18,11 +17,13 @@ from starlette.routing import Route
 from service.compat.surface import Entrance, Handler, route
 from service.errors import MalformedRequest, NotFound, Problem, refusal
 from service.http_call import problem_response
+from service.json_body import from_json
 from service.openapi import HEADERS, PROBLEM
 from service.tasks import Task
 from service.tasks.translation import MAX_TEXT_CHARS, MAX_TEXTS, Assets, Request, Translation
 
 TASK = "translation"
+PATHS = {"/translate", "/translate_file", "/detect", "/languages", "/suggest", "/frontend/settings"}
 NAMES = {"de": "German", "en": "English", "fr": "French"}
 MAX_ALTERNATIVES = 7
 BEAM_SIZE = 4
@@ -35,13 +36,13 @@ def _invalid(words: str) -> MalformedRequest:
     return MalformedRequest(f"Invalid request: {words}")
 
 
-def _fields(request: HttpRequest, body: bytes) -> dict[str, Any]:
+def _fields(request: HttpRequest, body: bytes, depth_limit: int | None) -> dict[str, Any]:
     """What was sent as JSON, as a form or in the query; JSON is what else it may be."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if media == FORMS:
             return {**request.query_params, **dict(parse_qsl(body.decode(), max_num_fields=32))}
-        said = from_json(body) if body else {}
+        said = from_json(body, depth_limit) if body else {}
     except ValueError as error:
         raise _invalid("the body is neither JSON nor a form") from error
     if not isinstance(said, dict):
@@ -105,6 +106,8 @@ def _answer(
 
 
 def refuse(problem: Problem, path: str) -> Response:
+    """In LibreTranslate's words, which name no field."""
+    problem.field = None
     response = problem_response(problem, path)
     response.headers.update(OPEN)
     return response
@@ -122,7 +125,7 @@ def routes(entrance: Entrance) -> list[Route]:
 
     async def translate(request: HttpRequest) -> Response:
         with entrance.call(TASK, request) as call:
-            said = _fields(request, await call.body())
+            said = _fields(request, await call.body(), engine.settings.max_json_depth)
             model = said.get("model", "")
             texts, (source, target) = _texts(said), _languages(said, await assets(model))
             if said.get("format", "text") != "text":
@@ -159,10 +162,10 @@ def routes(entrance: Entrance) -> list[Route]:
     async def settings(request: HttpRequest) -> Response:
         known = (await assets()).directions.languages
         told = {
-            "apiKeys": False,
+            "apiKeys": engine.settings.keys_file is not None,
             "charLimit": MAX_TEXT_CHARS,
             "filesTranslation": False,
-            "keyRequired": False,
+            "keyRequired": engine.settings.keys_file is not None,
             "language": {
                 "source": {"code": known[0], "name": NAMES.get(known[0], known[0])},
                 "target": {"code": known[-1], "name": NAMES.get(known[-1], known[-1])},

@@ -57,7 +57,7 @@ def _once(names: Sequence[str], what: str) -> None:
         seen.add(name)
 
 
-def _inputs(model: Model, asked: Asked) -> dict[str, NDArray[Any]]:
+def _inputs(model: Model, asked: Asked, limit: int | None) -> dict[str, NDArray[Any]]:
     specs = {spec.name: spec for spec in model.inputs}
     for given in asked.inputs:
         if given.name not in specs:
@@ -65,7 +65,7 @@ def _inputs(model: Model, asked: Asked) -> dict[str, NDArray[Any]]:
                 f"{model.name} takes {', '.join(specs)}", f"inputs.{given.name[:64]}"
             )
     _once([given.name for given in asked.inputs], "inputs")
-    arrays = {given.name: array_of(given, specs[given.name]) for given in asked.inputs}
+    arrays = {given.name: array_of(given, specs[given.name], limit) for given in asked.inputs}
     for name in specs:
         if name not in arrays:
             raise MalformedRequest("is missing", f"inputs.{name}")
@@ -90,7 +90,8 @@ async def infer(
 ) -> Inferred:
     """Check and answer a request; raises a Problem."""
     model, tag = found
-    inputs, wanted = _inputs(model, asked), _wanted(model, asked)
+    inputs = _inputs(model, asked, engine.settings.max_tensor_elements)
+    wanted = _wanted(model, asked)
     own = {
         name: value
         for name, value in asked.parameters.items()

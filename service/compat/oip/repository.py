@@ -1,7 +1,8 @@
-"""load or unload a model by name → what is served; only where the settings allow it."""
+"""load or unload a model by name → what is served; for those who may administer it."""
 
 from collections.abc import Iterable
 
+from service.access import ADMIN, granted
 from service.compat.oip.models import Models
 from service.errors import Forbidden, MalformedRequest, Unsupported
 
@@ -13,10 +14,9 @@ def _allowed(models: Models, name: str, parameters: Iterable[str]) -> str:
                 "models come from the store only, not from a request",
                 f"parameters.{parameter[:64]}",
             )
-    settings = models.engine.settings
-    if not settings.model_control:
-        raise Forbidden("loading and unloading is switched off; ATTENDANT_MODEL_CONTROL allows it")
-    if settings.workers > 1:
+    if ADMIN not in granted.get():
+        raise Forbidden("loading and unloading is for the admin port, or a key of scope admin")
+    if models.engine.settings.workers > 1:
         raise Unsupported("of several workers one would be reached; send SIGHUP to load in all")
     return models.tag(name)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -14,9 +14,11 @@ from service.compat.oip.infer import Asked, Inferred, infer, timeout_s
 from service.compat.oip.models import Models
 from service.compat.oip.tensors import Given, datatype, json_of, raw_of
 from service.compat.surface import Entrance, Handler, route
-from service.compression import packed, plain
+from service.compression import packed
 from service.errors import MalformedRequest, NotFound, Unavailable, Unsupported
 from service.http_call import Call
+from service.json_body import from_json
+from service.settings import Settings
 
 HEADER_LENGTH = "inference-header-content-length"
 UNSUPPORTED = (
@@ -26,12 +28,12 @@ UNSUPPORTED = (
 Json = dict[str, Any]
 
 
-def _object(content: bytes | memoryview) -> Json:
+def _object(content: bytes | memoryview, settings: Settings) -> Json:
     """The JSON object of a body, or an empty one of an empty body."""
     if not content:
         return {}
     try:
-        value = from_json(bytes(content), allow_inf_nan=False)
+        value = from_json(bytes(content), settings.max_json_depth)
     except ValueError as error:
         raise MalformedRequest("the body is not JSON", "body") from error
     if not isinstance(value, dict):
@@ -69,10 +71,10 @@ def _header_length(request: Request, body: bytes) -> int:
     return int(said)
 
 
-def asked_of(request: Request, body: bytes) -> tuple[Asked, bool]:
+def asked_of(request: Request, body: bytes, settings: Settings) -> tuple[Asked, bool]:
     """What was asked, and whether all outputs are to be binary where an output says nothing."""
     length = _header_length(request, body)
-    said, binary = _object(memoryview(body)[:length]), memoryview(body)[length:]
+    said, binary = _object(memoryview(body)[:length], settings), memoryview(body)[length:]
     inputs, at = [], 0
     for number, one in enumerate(_member(said, "inputs", list, "")):
         where = f"inputs.{number}."
@@ -147,15 +149,13 @@ def routes(entrance: Entrance) -> list[Route]:
 
     async def read(request: Request) -> Json:
         with entrance.gate:
-            return _object(await Call(request, engine.settings).body())
+            return _object(await Call(request, engine.settings).body(), engine.settings)
 
     async def inference(request: Request) -> Response:
         name, version = _named(request)
         with entrance.call(models.task(name).name, request) as call:
             found = await models.find(name, version)
-            encoding = request.headers.get("content-encoding", "").strip().lower()
-            body = plain(await call.body(), encoding, engine.settings.max_body_bytes)
-            asked, all_binary = asked_of(request, body)
+            asked, all_binary = asked_of(request, await call.body(), engine.settings)
             waits_s = timeout_s(asked)
             if waits_s is not None:
                 call.hurry(waits_s)

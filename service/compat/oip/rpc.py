@@ -50,6 +50,10 @@ async def _or_problem(work: Awaitable[Message]) -> Message | Problem:
         return Problem(SORRY)
 
 
+async def _raised(problem: Problem) -> Message:
+    raise problem
+
+
 def _unary(wire: type[Message], work: Work) -> "grpc.RpcMethodHandler[Any, Any]":
     async def call(raw: bytes, context: Any) -> Any:
         async def answer() -> Message:
@@ -110,11 +114,17 @@ class _Service:
                 return pb.ModelStreamInferResponse(infer_response=answered)
 
         async def read() -> None:
-            async for raw in raws:
-                task = asyncio.create_task(_or_problem(answer(raw)))
+            async def begin(work: Awaitable[Message]) -> None:
+                task = asyncio.create_task(_or_problem(work))
                 working.add(task)
                 task.add_done_callback(working.discard)
                 await begun.put(task)
+
+            try:
+                async for raw in raws:
+                    await begin(answer(raw))
+            except Problem as problem:  # the key has been used up
+                await begin(_raised(problem))
             await begun.put(None)
 
         reading = asyncio.create_task(read())

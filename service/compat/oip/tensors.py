@@ -24,6 +24,8 @@ DATATYPES = {np.dtype(code): name for name, code in DTYPES.items()}
 BYTES = "BYTES"
 KINDS = {"b": "b", "u": "iu", "i": "iu", "f": "iuf"}
 """Kind of a dtype → kinds of JSON values that fit into it."""
+RAW_ONLY = {"FP16"}
+"""JSON has no half precision: the protocol's clients send and read these as bytes."""
 MAX_AXES = 8
 MAX_DEPTH = 64
 """Of lists in JSON data; numpy's own limit, too."""
@@ -54,21 +56,24 @@ def datatype(array: NDArray[Any]) -> str:
     return BYTES if array.dtype == object else DATATYPES[array.dtype]
 
 
-def elements(shape: Sequence[int], where: str) -> int:
+def elements(shape: Sequence[int], where: str, limit: int | None) -> int:
     """How many elements a shape has; in Python's integers, which do not overflow."""
     if len(shape) > MAX_AXES:
         raise MalformedRequest(f"a shape has at most {MAX_AXES} axes", where)
     if not all(type(size) is int and size > 0 for size in shape):
         raise MalformedRequest("a shape holds positive integers", where)
-    return prod(shape)
+    count = prod(shape)
+    if limit is not None and count > limit:
+        raise MalformedRequest(f"{count} elements; at most {limit}", where)
+    return count
 
 
-def array_of(given: Given, spec: Spec) -> NDArray[Any]:
-    """What was sent for `spec`, checked; raises MalformedRequest."""
+def array_of(given: Given, spec: Spec, limit: int | None = None) -> NDArray[Any]:
+    """What was sent for `spec`, of `limit` elements at most; raises MalformedRequest."""
     where = f"inputs.{given.name}"
     if given.datatype != spec.datatype:
         raise MalformedRequest(f"is {spec.datatype}, not {str(given.datatype)[:16]}", where)
-    count = elements(given.shape, f"{where}.shape")
+    count = elements(given.shape, f"{where}.shape", limit)
     fits = len(given.shape) == len(spec.shape) and all(
         of in (-1, size) for size, of in zip(given.shape, spec.shape, strict=True)
     )
@@ -121,12 +126,14 @@ def _from_json(datatype: str, count: int, data: Any, where: str) -> NDArray[Any]
     """Nested or flat lists, row by row."""
     if not isinstance(data, list):
         raise MalformedRequest("data is a list", where)
+    if datatype in RAW_ONLY:
+        raise MalformedRequest(f"{datatype} comes as binary data, not as JSON", where)
     if datatype == BYTES:
         texts = list(_flat(data, where))
-        if not all(isinstance(text, str) for text in texts):
+        if not all(isinstance(text, str | bytes) for text in texts):
             raise MalformedRequest("data of BYTES are strings", where)
         try:
-            values = _objects([text.encode() for text in texts])
+            values = _objects([text.encode() if type(text) is str else text for text in texts])
         except UnicodeEncodeError as error:
             raise MalformedRequest("a string holds half a character", where) from error
     else:
