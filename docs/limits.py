@@ -9,6 +9,7 @@ from typing import Any
 
 from service import audio, pixels
 from service.compat.oip import raw, tensors, whole
+from service.live import session
 from service.settings import Settings
 from service.tasks import (
     Task,
@@ -34,6 +35,11 @@ SWITCHED = {
     "max_json_depth": ("body", "arrays and objects in each other", "400"),
     "max_tensor_elements": ("inputs.NAME.shape", "elements of a tensor (OIP)", "400"),
 }
+STREAMS = {
+    "live_streams": ("streams of live speech", "429"),
+    "live_duration_s": ("s of one stream", "413"),
+    "live_idle_s": ("s without audio", "504"),
+}
 FIXED = (
     ("image", f"{image_classification.MAX_MEGAPIXELS} megapixels", "image-classification", "413"),
     ("image", f"{pixels.MAX_STRETCH} times as long as wide", "image-classification", "422"),
@@ -48,6 +54,8 @@ FIXED = (
     ("inputs.NAME", f"{tensors.MAX_DEPTH} lists in each other", "OIP", "400"),
     ("inputs.NAME", f"{whole.MAX_ELEMENTS} texts or files", "OIP, a task", "413"),
     ("inputs.NAME", f"{raw.MAX_ROWS} rows", "OIP, a graph", "422"),
+    ("audio", f"{session.MAX_CHUNK_BYTES} bytes at a time", "live speech", "413"),
+    ("rate_hz", f"{session.MIN_RATE_HZ} to {session.MAX_RATE_HZ}", "live speech", "422"),
     ("body", "32 fields and one file of a form", "all", "400"),
 )  # fmt: skip
 
@@ -75,6 +83,9 @@ def table() -> str:
     for name, (field, what, status) in SWITCHED.items():
         value = f"{Settings.model_fields[name].default:,}".replace(",", " ")
         lines.append(f"| `{field}` | {value} {what} | `ATTENDANT_{name.upper()}` | {status} |")
+    for name, (what, status) in STREAMS.items():
+        value = f"{Settings.model_fields[name].default:g}"
+        lines.append(f"| `audio` | {value} {what} | `ATTENDANT_{name.upper()}` | {status} |")
     lines += ["", "| field | at most | of | status |", "|---|---|---|---|"]
     rows = [*(row for task in tasks() for row in of_task(task)), *FIXED]
     lines += [

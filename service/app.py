@@ -18,6 +18,7 @@ from service.engine import Engine
 from service.gate import Gate
 from service.http import TaskDoor, pages
 from service.lifecycle import Lifecycle
+from service.live.websocket import LiveDoor
 from service.parting import Parting
 from service.rpc import RpcServer
 from service.settings import Settings
@@ -37,6 +38,7 @@ class DoorBeforeMiddleware(Service[object]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         door: ASGIApp = TaskDoor(ENGINE, HTTP, surfaces(ENGINE, HTTP, super().to_asgi(is_main)))
+        door = LiveDoor(ENGINE, HTTP, door)
         if KEYS:
             door = Guard(door, KEYS, SETTINGS, refused)
         return Parting(door, lambda: ENGINE.draining)

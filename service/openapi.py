@@ -28,6 +28,11 @@ STREAMED = (
     "text follows what came of that index, or stands for it. At last `answer`, the JSON of the "
     "ordinary answer, or `problem`."
 )
+LIVE = (
+    "Send 16-bit samples, little-endian, one channel, as binary messages, and at last the text "
+    '`{"type": "end"}`. Events come as JSON: `partial` with `text`, whose words stay, and '
+    "`tentative`, `final` at every pause, `end` with all of the text, or `problem`."
+)
 PROBLEM = {
     "description": "The request was refused; `field` says what is to blame (RFC 9457).",
     "content": {
@@ -50,6 +55,12 @@ PROBLEM = {
 }
 
 
+KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "query": {"type": "apiKey", "in": "query", "name": "api_key"},
+}
+"""Where a key may be, if the service asks for one."""
 HEADERS: list[dict[str, Any]] = [
     {
         "name": headers.TIMEOUT,
@@ -133,6 +144,31 @@ def _listing(schema: str) -> dict[str, Any]:
     }
 
 
+def _live(task: Task) -> dict[str, Any]:
+    """The socket of a task; OpenAPI 3.1 knows of no messages behind the 101."""
+    fields = {
+        "rate_hz": {"type": "integer", "default": 16_000},
+        "language": {"type": "string"},
+        "model": {"type": "string"},
+    }
+    return {
+        "operationId": f"{task.rpc}Live",
+        "summary": f"{task.rpc} while it is spoken, over a WebSocket.",
+        "description": LIVE,
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema}
+            for name, schema in fields.items()
+        ],
+        "responses": {"101": {"description": "Events follow."}, "403": PROBLEM},
+    }
+
+
+def _guarded(operation: dict[str, Any]) -> dict[str, Any]:
+    """With what is answered where keys are asked for, and none or a wrong one comes."""
+    refusals = dict.fromkeys(("401", "403"), PROBLEM)
+    return {**operation, "responses": {**operation["responses"], **refusals}}
+
+
 def document(
     tasks: Mapping[str, Task], surfaces: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -148,6 +184,12 @@ def document(
         cast("type[BaseModel]", model): str(reference["$ref"]).rpartition("/")[2]
         for (model, _), reference in references.items()
     }
+    paths: dict[str, dict[str, Any]] = {
+        **{f"/{task.name}": {"post": _operation(task, schemas)} for task in tasks.values()},
+        **{f"/{task.name}/live": {"get": _live(task)} for task in tasks.values() if task.live},
+        "/models": {"get": _listing(str(schemas[ListModelsResponse]))},
+        **(surfaces or {}),
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -156,9 +198,9 @@ def document(
             "description": "Attention models for translation, image classification and speech.",
         },
         "paths": {
-            **{f"/{task.name}": {"post": _operation(task, schemas)} for task in tasks.values()},
-            "/models": {"get": _listing(str(schemas[ListModelsResponse]))},
-            **(surfaces or {}),
+            path: {method: _guarded(operation) for method, operation in methods.items()}
+            for path, methods in paths.items()
         },
-        "components": {"schemas": definitions.get("$defs", {})},
+        "components": {"schemas": definitions.get("$defs", {}), "securitySchemes": KEYS},
+        "security": [{}, *({name: []} for name in KEYS)],
     }

@@ -20,10 +20,13 @@ from service.access.rpc import KeyInterceptor
 from service.errors import MalformedRequest, Problem, refusal
 from service.gate import Gate
 from service.listing import ListModelsRequest, ListModelsResponse
+from service.live.rpc import opened
+from service.live.streams import Streams
 from service.pb import attendant_pb2
 from service.pb.convert import to_event, to_message, to_values
-from service.pb.proto import LIST, STREAM
+from service.pb.proto import LIST, LIVE, STREAM
 from service.schema import Partial, RequestModel, ResponseModel
+from service.settings import Settings
 from service.tasks import Task
 
 WATCH_INTERVAL_S = 0.1
@@ -43,6 +46,9 @@ class Engine(Protocol):
 
     @property
     def tasks(self) -> Mapping[str, Task]: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
     async def answer(
         self,
@@ -231,6 +237,27 @@ class RpcServer:
 
         return grpc.unary_unary_rpc_method_handler(call)
 
+    def _live(self, task: Task) -> Any:
+        streams = Streams(self._engine, self._gate, task.name)
+
+        async def call(raws: AsyncIterator[bytes], context: Any) -> None:
+            try:
+                metadata = context.invocation_metadata() or ()
+                with telemetry.observed(task.name, "grpc", metadata):
+                    asked, chunks = await opened(raws)
+                    async with aclosing(streams.listen(asked, chunks)) as events:
+                        async for event in events:
+                            message = to_message(event, attendant_pb2.LiveEvent)
+                            await context.write(message.SerializeToString())
+                return
+            except Problem as error:
+                problem = error
+            except Exception:  # telemetry has logged it; the client learns no more than that
+                problem = Problem(Problem.title)
+            await refuse(context, problem)
+
+        return grpc.stream_stream_rpc_method_handler(call)
+
     async def start(self) -> None:
         """Bind the port and answer; raises RuntimeError if the port is taken."""
         server = grpc.aio.server(interceptors=self._guards, options=self._options)
@@ -241,6 +268,9 @@ class RpcServer:
             for rpc in (task.rpc, *([task.rpc + STREAM] if task.generation else []))
         }
         methods[LIST] = self._listing()
+        methods |= {
+            task.rpc + LIVE: self._live(task) for task in self._engine.tasks.values() if task.live
+        }
         handler = grpc.method_handlers_generic_handler(name, methods)
         server.add_generic_rpc_handlers((handler,))
         for one in self._also:

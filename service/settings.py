@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     """Of one tensor of the Open Inference Protocol."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Longest time that one request may take, waiting included."""
+    live_streams: int = Field(default=32, ge=1)
+    """Streams of live speech that may be open at a time, on each door of a worker."""
+    live_duration_s: float = Field(default=3_600.0, gt=0)
+    """Longest stream."""
+    live_idle_s: float = Field(default=30.0, ge=1)
+    """A stream without audio for so long is ended."""
     keys_file: Path | None = None
     """The API keys, made by `python -m service keys make`; without it nobody is asked for one."""
     admin_host: str = "127.0.0.1"

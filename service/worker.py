@@ -16,6 +16,7 @@ import uvicorn
 
 from service.access.tls import tls_of
 from service.app import SETTINGS, Attendant
+from service.live.session import MAX_CHUNK_BYTES
 from service.parting import Server
 
 BEAT_S = 0.5
@@ -52,6 +53,8 @@ def main(
     config = uvicorn.Config(
         Attendant.to_asgi(),  # type: ignore[attr-defined]
         **(tls.for_uvicorn() if (tls := tls_of(SETTINGS)) else {}),
+        ws="wsproto",
+        ws_max_size=2 * MAX_CHUNK_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -17,6 +17,7 @@ from service.compat.oip.rpc import open_inference
 from service.engine import Engine
 from service.gate import Gate
 from service.http import TaskDoor, pages
+from service.live.websocket import LiveDoor
 from service.rpc import RpcServer
 from service.settings import Settings
 from service.tasks import automatic_speech_recognition as speech
@@ -47,9 +48,10 @@ async def main() -> None:
     engine, gate = await served(), Gate()
     rpc = RpcServer(engine, "127.0.0.1:0", 32 << 20, also=partial(open_inference, engine))
     await rpc.start()
-    app = TaskDoor(engine, gate, surfaces(engine, gate, pages(engine, described(engine.tasks))))
+    others = surfaces(engine, gate, pages(engine, described(engine.tasks)))
+    app = LiveDoor(engine, gate, TaskDoor(engine, gate, others))
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=65)
+        uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=65, ws="wsproto")
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         print("ready", listening.getsockname()[1], rpc.port, flush=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from fake_tasks import TASKS, HttpEngine
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.testclient import TestClient
 
 from service import headers, openapi
@@ -124,3 +126,30 @@ def test_the_document_is_valid_and_describes_every_surface() -> None:
             named = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
             assert named == set(re.findall("{(.*?)}", path))
     assert {"/v2/models/{model}/infer", "/models/{id}"} <= set(document["paths"])
+
+
+def test_the_document_is_valid_by_the_rules_of_openapi() -> None:
+    OpenAPIV31SpecValidator(real_document()).validate()
+
+
+def test_every_json_body_has_an_example_that_its_schema_allows() -> None:
+    document = real_document()
+    bodies = {
+        f"{method} {path}": operation["requestBody"]["content"]["application/json"]
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    }
+    assert len(bodies) > 3
+    assert [name for name, body in bodies.items() if "example" not in body] == []
+    for body in bodies.values():
+        whole = {**body["schema"], "components": document["components"]}
+        Draft202012Validator(whole).validate(body["example"])
+
+
+def test_every_operation_says_what_a_missing_key_leads_to() -> None:
+    document = real_document()
+    assert {"bearer", "header", "query"} == set(document["components"]["securitySchemes"])
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert {"401", "403"} <= set(operation["responses"])

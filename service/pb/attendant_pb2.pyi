@@ -236,3 +236,31 @@ class Partial(_message.Message):
     text: str
     replaces: bool
     def __init__(self, index: _Optional[int] = ..., text: _Optional[str] = ..., replaces: _Optional[bool] = ...) -> None: ...
+
+class LiveAudio(_message.Message):
+    __slots__ = ("audio", "rate_hz", "language", "task", "model")
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    audio: bytes
+    rate_hz: int
+    language: str
+    task: str
+    model: str
+    def __init__(self, audio: _Optional[bytes] = ..., rate_hz: _Optional[int] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+
+class LiveEvent(_message.Message):
+    __slots__ = ("type", "text", "tentative", "start_s", "end_s")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TENTATIVE_FIELD_NUMBER: _ClassVar[int]
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    END_S_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    text: str
+    tentative: str
+    start_s: float
+    end_s: float
+    def __init__(self, type: _Optional[str] = ..., text: _Optional[str] = ..., tentative: _Optional[str] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ...) -> None: ...

@@ -49,6 +49,11 @@ class AttendantStub:
                 request_serializer=service_dot_pb_dot_attendant__pb2.TranscribeRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.TranscribeEvent.FromString,
                 _registered_method=True)
+        self.TranscribeLive = channel.stream_stream(
+                '/attendant.v1.Attendant/TranscribeLive',
+                request_serializer=service_dot_pb_dot_attendant__pb2.LiveAudio.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.LiveEvent.FromString,
+                _registered_method=True)
         self.ClassifyImage = channel.unary_unary(
                 '/attendant.v1.Attendant/ClassifyImage',
                 request_serializer=service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.SerializeToString,
@@ -90,6 +95,13 @@ class AttendantServicer:
 
     def TranscribeStream(self, request, context):
         """Transcribe, with its text as it comes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TranscribeLive(self, request_iterator, context):
+        """Transcribe while it is spoken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +152,11 @@ def add_AttendantServicer_to_server(servicer, server):
                     servicer.TranscribeStream,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.TranscribeRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.TranscribeEvent.SerializeToString,
+            ),
+            'TranscribeLive': grpc.stream_stream_rpc_method_handler(
+                    servicer.TranscribeLive,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.LiveAudio.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.LiveEvent.SerializeToString,
             ),
             'ClassifyImage': grpc.unary_unary_rpc_method_handler(
                     servicer.ClassifyImage,
@@ -243,6 +260,33 @@ class Attendant:
             '/attendant.v1.Attendant/TranscribeStream',
             service_dot_pb_dot_attendant__pb2.TranscribeRequest.SerializeToString,
             service_dot_pb_dot_attendant__pb2.TranscribeEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TranscribeLive(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/attendant.v1.Attendant/TranscribeLive',
+            service_dot_pb_dot_attendant__pb2.LiveAudio.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.LiveEvent.FromString,
             options,
             channel_credentials,
             insecure,

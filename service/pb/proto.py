@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from service.listing import ListModelsRequest, ListModelsResponse
+from service.live.session import LiveAudio, LiveEvent
 from service.schema import Partial
 from service.tasks import Task
 
@@ -27,6 +28,8 @@ STREAM = "Stream"
 """What the name of a task's method ends in whose answer comes as a stream."""
 LIST = "ListModels"
 INT32_MAX = 2**31 - 1
+LIVE = "Live"
+"""What it ends in where the request comes as one, too."""
 SCALARS = {str: "string", bytes: "bytes", bool: "bool", int: "int32", float: "double"}
 HEAD = f"""\
 // Attendant over gRPC. Written by `python -m service.pb` from service/tasks/; edit those instead.
@@ -159,6 +162,11 @@ def proto(tasks: Iterable[Task], known: Numbers) -> str:
             methods.append(comment(f"{task.rpc}, with its text as it comes.") + method)
             messages.append(_event(task.rpc))
             shared |= {Partial: None}
+        if task.live:
+            name = f"{task.rpc}{LIVE}"
+            method = f"rpc {name}(stream LiveAudio) returns (stream LiveEvent);\n"
+            methods.append(comment(f"{task.rpc} while it is spoken.") + method)
+            shared |= {LiveAudio: None, LiveEvent: None}
     methods.append(
         comment("All models that may be asked for.")
         + f"rpc {LIST}({LIST}Request) returns ({LIST}Response);\n"

@@ -93,6 +93,8 @@ class Task:
     expected: str
     """What the answer to the example contains; load tests count anything else as a failure."""
     generation: Generation | None = None
+    live: bool = False
+    """Whether it hears speech, in its field `audio`: then also while that is spoken."""
     adapt: Callable[[Any, Any], RequestModel] | None = None
     """The example, assets → what such a model can be asked; where not every one knows the same."""
 
@@ -115,7 +117,9 @@ def task(name: str) -> Task:
         *(getattr(module, name) for name in REQUIRED),
     )
     found = Generation(*(getattr(module, name) for name in GENERATION)) if generates else None
-    return replace(made, generation=found, adapt=getattr(module, "adapt", None))
+    return replace(
+        made, generation=found, live=hasattr(module, "LIVE"), adapt=getattr(module, "adapt", None)
+    )
 
 
 def tasks() -> list[Task]:

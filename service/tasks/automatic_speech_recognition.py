@@ -36,6 +36,7 @@ from service.transcript import (
 )
 
 RPC = "Transcribe"
+LIVE = True
 EXPECTED = "open the window"
 MAX_BATCH_COST = 8
 """Windows in one batch; the keys and values of one take 18 MB (tiny) or 37 MB (base)."""
