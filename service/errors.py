@@ -78,6 +78,14 @@ class NotAllowed(Problem):
     title = "method not allowed"
 
 
+class UpgradeRequired(Problem):
+    """The path is that of a WebSocket."""
+
+    status = HTTPStatus.UPGRADE_REQUIRED
+    code = grpc.StatusCode.UNIMPLEMENTED
+    title = "upgrade required"
+
+
 class Unsupported(Problem):
     """A part of a protocol that this service leaves out."""
 

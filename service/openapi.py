@@ -159,7 +159,7 @@ def _live(task: Task) -> dict[str, Any]:
             {"name": name, "in": "query", "required": False, "schema": schema}
             for name, schema in fields.items()
         ],
-        "responses": {"101": {"description": "Events follow."}, "403": PROBLEM},
+        "responses": {"101": {"description": "Events follow."}, "426": PROBLEM},
     }
 
 

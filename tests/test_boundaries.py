@@ -26,6 +26,7 @@ ALLOWED = {
     "loadtests/serving/doors": {"loadtests.serving.doors", "service"},
     "loadtests": {
         "loadtests",
+        "service.compat.oip.pb",
         "service.errors",
         "service.pb",
         "service.rpc",

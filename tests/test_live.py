@@ -354,6 +354,12 @@ def test_there_is_no_other_socket() -> None:
         pass
 
 
+def test_a_request_that_is_no_socket_is_told_so() -> None:
+    for method in ("GET", "POST"):
+        reply = door(Hearing()).request(method, PATH)
+        assert (reply.status_code, reply.headers["upgrade"]) == (426, "websocket")
+
+
 def test_a_socket_asks_for_a_key(tmp_path: Path) -> None:
     keys = Keys(tmp_path / "keys.db", create=True)
     key = keys.make("alice", frozenset({"infer"}))

@@ -13,7 +13,7 @@ HEAD = """# What serving holds
 
 Written by `make serving-page` from [serving.json](serving.json); not edited by hand.
 
-Four commands start servers of their own, on free ports and with a copy of the model store, do
+Five commands start servers of their own, on free ports and with a copy of the model store, do
 something to them, print a table of what they tried and what they saw, and exit with 1 on a miss.
 Every random choice follows from `--seed`. Options go into `ARGS`, as in
 `make soak ARGS="--minutes 60 --seed 7"`; `ARGS=--help` lists them, and
@@ -42,10 +42,15 @@ the same weights, requests and threads.
 Peers run in `build/peers/peers-serving` and `build/peers/peers-vllm`; one that is not installed is
 skipped. It takes about half an hour; a quick look that proves nothing:
 `ARGS="--percentile 0.9 --duration-s 10 --overload-s 10"`.""",
+    "bench-surfaces": """`make bench-surfaces` asks one server the same of the same models by
+our own doors and by the APIs of other servers, in turns, round by round, and holds each API against
+our door by the median of the rounds' ratios: at least 0.9 of its requests a second, and for a
+graph's tensors in bytes at least as many.""",
     "soak": """`make soak` puts everything on a server at once: requests of many shapes over both
-doors, also streamed, each held against the answer it gets alone, requests of new shapes, callers
-who leave, paths that are not there, uploads that break off, and nonsense. Memory, file descriptors,
-threads and metric series are taken all the time; the first quarter is the warm-up.""",
+doors, also streamed, and by the APIs of other servers, each held against the answer it gets alone,
+live speech, requests of new shapes, callers who leave, paths that are not there, uploads that break
+off, and nonsense. Memory, file descriptors, threads and metric series are taken all the time; the
+first quarter is the warm-up.""",
     "chaos": """`make chaos` does one fault after the other to servers under load: SIGKILL of the
 worker, SIGSTOP for a while and for good, a model that is damaged when the worker starts again, a
 disk on which nothing can be written (RLIMIT_FSIZE), a clock that jumps (libfaketime, where it is
@@ -55,7 +60,8 @@ what a process that is ended had accepted may be lost.""",
     "fuzz": """`make fuzz` sends 10,000 generated requests to each door: what schemathesis makes of
 `/openapi.json` and bodies that Hypothesis makes of the fields, half of the share each;
 random, changed, huge and cancelled protobuf messages; and raw bytes: cut, with a wrong length,
-pipelined, ambiguous, trickling. 503 and 504 are honest where they are problem+json; any other 5xx,
+pipelined, ambiguous, trickling; requests, streams and sockets of the other APIs. 503 and 504 are
+honest where they are problem+json; any other 5xx,
 INTERNAL or UNKNOWN is a miss, as is a reply that the document does not allow, a worker that died,
 an error in the log that nobody handled, and a task that answers its example wrongly afterwards.
 Failing requests are kept in `build/serving/fuzz`.""",

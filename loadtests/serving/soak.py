@@ -1,11 +1,13 @@
 """`python -m loadtests.serving.soak`: minutes of everything at once, after which nothing has grown.
 
 Callers of both doors ask requests of many shapes, each held against the answer it gets when it is
-alone; others read texts as they come, leave before the answer, look for paths that are not there,
-break off uploads and send what is refused.
+alone; others come by the APIs of other servers, speak, read texts as they come, leave before the
+answer, look for paths that are not there, break off uploads and send what is refused.
 """
 
 import asyncio
+import io
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -16,6 +18,7 @@ from typing import Annotated, Any
 
 import aiohttp
 import grpc
+import soundfile
 import typer
 from google.protobuf.message import Message
 from rich.console import Console
@@ -28,9 +31,11 @@ from loadtests.serving.goldens import Golden, recorded
 from loadtests.serving.growth import BOUNDS, Size, grown, size
 from loadtests.serving.shapes import shaped
 from loadtests.serving.streams import differing, events
+from loadtests.serving.surfaces import WAYS, parted
 from loadtests.serving.verdict import Row, conclude, judged
 from service.tasks import Task, tasks
 
+HTTP_WAYS = [way for way in WAYS if not way.method]
 SAMPLES = 200
 """Times that the server's size is taken."""
 WARM_SHARE = 0.25
@@ -112,6 +117,46 @@ async def listen(soak: Soak, random: Random) -> None:
                 soak.failed.append(f"stream of {what}: {event.kind} {event.detail}")
 
 
+async def come_by_surface(soak: Soak, random: Random) -> None:
+    """What clients of another server's API ask, some of whom leave; the answer is known."""
+    names = {task.name for task in soak.served}
+    way = random.choice([way for way in HTTP_WAYS if way.task in names])
+    path, headers, body = parted(way)
+    async with soak.caller.session.post(soak.server.url + path, data=body, headers=headers) as got:
+        if random.random() < LEAVING_SHARE:
+            soak.note("surface", "left")
+            return
+        content = await got.read()
+        soak.note("surface", str(got.status))
+        if got.status == 200 and way.expected not in content:
+            soak.wrong.append(f"{path}: {content[:200]!r}")
+        elif got.status not in (200, 429, 503):
+            soak.failed.append(f"{path}: {got.status} {content[:200]!r}")
+
+
+async def speak(soak: Soak, random: Random) -> None:
+    """Live speech, all of the example or the beginning; some leave."""
+    name = random.choice([task.name for task in soak.served if task.live])
+    example = next(task for task in soak.served if task.name == name).example().model_dump()
+    samples, rate_hz = soundfile.read(io.BytesIO(example["audio"]), dtype="int16")
+    pcm = samples[: random.randint(rate_hz, len(samples))].tobytes()
+    leaves = random.random() < LEAVING_SHARE
+    url = f"{soak.server.url}/{name}/live?rate_hz={rate_hz}"
+    async with soak.caller.session.ws_connect(url) as socket:
+        for at in range(0, len(pcm), rate_hz):
+            await socket.send_bytes(pcm[at : at + rate_hz])
+            if leaves and random.random() < LEAVING_SHARE:
+                soak.note("speech", "left")
+                return
+        await socket.send_str('{"type": "end"}')
+        event: dict[str, Any] = {}
+        async for message in socket:
+            event = json.loads(message.data)
+        soak.note("speech", str(event.get("type")))
+        if event.get("type") != "end" and event.get("status") not in (429, 503):
+            soak.failed.append(f"live {name}: {event}")
+
+
 async def scan(soak: Soak, random: Random) -> None:
     """Paths and methods that there are not, each another one."""
     path = random.choice(PATHS).replace("{}", f"{random.getrandbits(48):x}")
@@ -152,8 +197,19 @@ async def be_refused(soak: Soak, random: Random) -> None:
 
 
 Actor = Callable[[Soak, Random], Awaitable[None]]
-ACTORS: tuple[Actor, ...] = (ask, ask, ask, ask_anew, leave, scan, break_off, be_refused)
+ACTORS: tuple[Actor, ...] = (
+    ask,
+    ask,
+    ask,
+    ask_anew,
+    leave,
+    come_by_surface,
+    scan,
+    break_off,
+    be_refused,
+)
 STREAMED: tuple[Actor, ...] = (listen, listen)
+LIVE: tuple[Actor, ...] = (speak,)
 PAUSE_S: dict[object, float] = {scan: 0.05, break_off: 0.2, be_refused: 0.1}
 """Between two of the cheap ones, so that they leave room for work."""
 
@@ -180,6 +236,7 @@ async def soaked(soak: Soak, duration_s: float, seed: int) -> list[Size]:
             await asyncio.sleep(duration_s / SAMPLES)
 
     actors = ACTORS + (STREAMED if soak.streamed else ())
+    actors += LIVE if any(task.live for task in soak.served) else ()
     acting = (act(actor, Random(seed + number)) for number, actor in enumerate(actors))
     await asyncio.gather(*acting, sample())
     return sizes

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from service.errors import ClientLeft, InvalidInput, MalformedRequest, Problem
+from service.errors import ClientLeft, InvalidInput, MalformedRequest, Problem, UpgradeRequired
 from service.gate import Gate
 from service.http_call import SORRY, problem_response
 from service.json_body import from_json
@@ -39,11 +39,11 @@ class LiveDoor:
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        streams = self._streams.get(scope.get("path", ""))
         if scope["type"] != "websocket":
-            await self._otherwise(scope, receive, send)
+            await (_plain if streams else self._otherwise)(scope, receive, send)
             return
         socket = WebSocket(scope, receive, send)
-        streams = self._streams.get(scope["path"])
         if streams is None:
             await socket.close(1008, "there is no such path")
             return
@@ -70,6 +70,12 @@ class LiveDoor:
         body = json.loads(bytes(problem_response(problem, socket.url.path).body))
         await socket.send_json({**body, "type": "problem"})
         await socket.close(CLOSED.get(problem.status, 1011))
+
+
+async def _plain(scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem_response(UpgradeRequired("ask for a WebSocket"), scope["path"])
+    response.headers["upgrade"] = "websocket"
+    await response(scope, receive, send)
 
 
 async def _tell(socket: WebSocket, events: AsyncGenerator[LiveEvent]) -> None:

@@ -75,16 +75,28 @@ class _HttpCaller(asyncio.Protocol):
             self.lost.set_exception(error) if error else self.lost.set_result(None)
 
 
+def post(path: str, body: bytes, *headers: str) -> bytes:
+    """A whole request."""
+    head = [f"POST {path} HTTP/1.1", "Host: a", *headers, f"Content-Length: {len(body)}"]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
 async def http(port: int, *, callers: int, seconds: float) -> Load:
     """Callers of the REST route, each with a connection of its own."""
     body = json.dumps({"text": noop.TEXT}).encode()
-    head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: "
-    request = f"{head}{len(body)}\r\n\r\n".encode() + body
+    request = post("/echo", body, "Content-Type: application/json")
+    return await http_load(port, request, noop.TEXT.encode(), callers=callers, seconds=seconds)
+
+
+async def http_load(
+    port: int, request: bytes, expected: bytes, *, callers: int, seconds: float
+) -> Load:
+    """Callers of one request, whose answer holds what is expected."""
     load = Load(seconds)
     loop = asyncio.get_running_loop()
 
     def caller() -> _HttpCaller:
-        return _HttpCaller(request, noop.TEXT.encode(), load)
+        return _HttpCaller(request, expected, load)
 
     opened = [await loop.create_connection(caller, "127.0.0.1", port) for _ in range(callers)]
     await asyncio.sleep(seconds)
@@ -99,6 +111,13 @@ async def rpc(port: int, *, callers: int, seconds: float) -> Load:
     method = noop.service().methods_by_name["Echo"]
     raw = GetMessageClass(method.input_type)(text=noop.TEXT).SerializeToString()
     path = f"/{method.containing_service.full_name}/{method.name}"
+    return await rpc_load(port, path, raw, noop.TEXT.encode(), callers=callers, seconds=seconds)
+
+
+async def rpc_load(
+    port: int, path: str, raw: bytes, expected: bytes, *, callers: int, seconds: float
+) -> Load:
+    """Callers of one method with one message, whose answer holds what is expected."""
     load = Load(seconds)
     options = [("grpc.use_local_subchannel_pool", 1)]
     channels = [
@@ -110,7 +129,7 @@ async def rpc(port: int, *, callers: int, seconds: float) -> Load:
         ask: Any = channel.unary_unary(path)
         while (began_s := perf_counter()) < ends_s:
             answer: bytes = await ask(raw)
-            if noop.TEXT.encode() not in answer:
+            if expected not in answer:
                 raise WrongAnswer(str(answer[:200]))
             load.latencies_s.append(perf_counter() - began_s)
 

@@ -16,10 +16,14 @@ from loadtests.serving.fuzz.findings import Findings
 from loadtests.serving.fuzz.http import by_fields, by_schema
 from loadtests.serving.fuzz.rpc import by_messages
 from loadtests.serving.fuzz.sockets import by_bytes
+from loadtests.serving.fuzz.surfaces import by_sockets, by_streams, by_surfaces
 from loadtests.serving.verdict import Row, conclude, judged
 from service.tasks import Task, tasks
 
 FAILURES = Path("build/serving/fuzz")
+DOORS = (
+    "schemathesis", "Hypothesis", "gRPC", "sockets", "other APIs", "streams", "live speech",
+)  # fmt: skip
 SETTINGS = {"ATTENDANT_TIMEOUT_S": "20"}
 """Some of what is generated is honest work for minutes."""
 
@@ -55,8 +59,8 @@ def main(
     rows: list[Row] = []
     with attendant(None if bare else prepared(store), SETTINGS) as server:
         before = {process.pid for process in server.workers()}
-        schema, fields, calls, raw = (
-            Findings(name, FAILURES) for name in ("schemathesis", "Hypothesis", "gRPC", "sockets")
+        schema, fields, calls, raw, others, streams, live = (
+            Findings(name, FAILURES) for name in DOORS
         )
         todo: tuple[tuple[Findings, Callable[[], None]], ...] = (
             (schema, lambda: by_schema(server.url, requests // 2, schema, seed=seed)),
@@ -66,7 +70,15 @@ def main(
             ),
             (calls, lambda: by_messages(server.grpc, served, requests, calls, seed=seed)),
             (raw, lambda: by_bytes(server.url, scenarios(served), requests, raw, seed=seed)),
+            (others, lambda: by_surfaces(server.url, served, requests, others, seed=seed)),
+            (
+                streams,
+                lambda: by_streams(server.grpc, served, requests // 2, streams, seed=seed),
+            ),
+            (live, lambda: by_sockets(server.url, requests // 10, live, seed=seed)),
         )
+        if not any(task.live for task in served):
+            todo = todo[:-1]
         for findings, run in todo:
             with console.status(findings.door):
                 run()

@@ -115,11 +115,21 @@ def paths(tasks: Mapping[str, Task]) -> dict[str, Any]:
         "/v2/health/live": {"get": _operation("", "liveness")},
         "/v2/health/ready": {"get": _operation("", "readiness", "503")},
         "/v2/models/stats": {"get": _operation("", "statistics of all models")},
-        "/v2/repository/index": {"post": _operation("", "models and their states", "400", "503")},
+        "/v2/repository/index": {
+            "post": _operation(
+                "",
+                "models and their states",
+                "400",
+                "413",
+                "415",
+                "503",
+                answers={"application/json": {"schema": {"type": "array"}}},
+            )
+        },
     }
     for verb in ("load", "unload"):
         path = f"/v2/repository/models/{{model}}/{verb}"
-        refusals = ("400", "403", "404", "501", "503")
+        refusals = ("400", "403", "404", "413", "415", "501", "503")
         found[path] = {"post": _operation(path, f"{verb} a model", *refusals)}
     for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         found[f"{model}/infer"] = {"post": _inference(model)}
