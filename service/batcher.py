@@ -40,7 +40,7 @@ class Batcher(Lane):
 
     def _run(self, batch: Sequence[Entry]) -> dict[Entry, Outcome]:
         try:
-            with self.running(batch):
+            with self.running(batch, "compute"):
                 rows = self.forward([entry.item for entry in batch])
             return dict(zip(batch, rows, strict=True))
         except BaseException as error:  # the panic of a Rust library is no Exception

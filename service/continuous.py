@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, NamedTuple
 
 from service import telemetry
@@ -56,7 +57,9 @@ class Continuous(Lane):
     ) -> None:
         self.model, self.generation, self.assets = model, generation, assets
         self.decoder = self._decoder()
-        self._at: dict[Beam, tuple[Entry, Way]] = {}
+        self._at: dict[Beam, tuple[Entry, Way, float]] = {}
+        """With the time that all steps before it took."""
+        self._stepped_s = 0.0
         self._watched: dict[Beam, int] = {}
         """How many certain tokens their watchers have been shown."""
         # What both threads use, under the queue's lock.
@@ -112,7 +115,7 @@ class Continuous(Lane):
             self._release([each.entry])
             return
         (beam,) = self.decoder.admit([each.search], encoded)
-        self._at[beam] = (each.entry, each.way)
+        self._at[beam] = (each.entry, each.way, self._stepped_s)
         if each.entry.watch:
             self._watched[beam] = 0
 
@@ -166,7 +169,7 @@ class Continuous(Lane):
 
     def _encode(self, group: Sequence[_Next]) -> None:
         try:
-            with self.running([each.entry for each in group]):
+            with self.running([each.entry for each in group], "encode"):
                 inputs = [each.search.inputs for each in group]
                 encoded = self.generation.encode(self.model, inputs)
         except BaseException as error:
@@ -187,7 +190,7 @@ class Continuous(Lane):
             self.queue.changed.notify_all()
 
     def _step(self) -> None:
-        gone = [beam for beam, (entry, _) in self._at.items() if entry.gone]
+        gone = [beam for beam, (entry, *_) in self._at.items() if entry.gone]
         if gone:
             self.decoder.drop(gone)
             self._release([self._at.pop(beam)[0] for beam in gone])
@@ -197,19 +200,22 @@ class Continuous(Lane):
             if not self._at:
                 return
         telemetry.step(self.labels, self.decoder.rows)
+        began_s = monotonic()
         try:
             finished = self.decoder.step()
         except BaseException as error:
-            self.answer({entry: error for entry, _ in self._at.values()})
+            self.answer({entry: error for entry, *_ in self._at.values()})
             self._at.clear()
             self._watched.clear()
             self.decoder = self._decoder()
             return
+        self._stepped_s += monotonic() - began_s
         telemetry.tokens(self.labels, sum(beam.choosing for beam in self._at))
         outcomes: dict[Entry, Outcome] = {}
         following: list[_Next] = []
         for beam in finished:
-            entry, way = self._at.pop(beam)
+            entry, way, before_s = self._at.pop(beam)
+            entry.worked_s["decode"] += self._stepped_s - before_s
             self._watched.pop(beam, None)
             try:
                 following.append(_Next(entry, way, way.send(beam.result())))
@@ -233,7 +239,7 @@ class Continuous(Lane):
             if len(certain) == known:
                 continue
             self._watched[beam] = len(certain)
-            entry, _ = self._at[beam]
+            entry = self._at[beam][0]
             assert entry.watch is not None
             try:
                 tokens = beam.search.standing(certain)

@@ -72,7 +72,7 @@ class TaskDoor:
 
 def server_timing(timings: Timings) -> dict[str, str]:
     """The header in which browsers and proxies look for stage times, in ms (W3C Server Timing)."""
-    stages = [f"{name.removesuffix('_ms')};dur={value_ms}" for name, value_ms in timings]
+    stages = [f"{name};dur={took_ms}" for name, took_ms in timings.taken().items()]
     return {"server-timing": ", ".join(stages)}
 
 

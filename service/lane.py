@@ -12,7 +12,7 @@ from service import telemetry
 from service.tasks import Item, Row
 from service.telemetry import Labels
 from service.threads import behind_the_doors
-from service.waiting import Answer, Entry, Waiting, Watch
+from service.waiting import Answer, Entry, Waiting, Watch, Work
 
 Outcome = Row | BaseException
 
@@ -88,14 +88,21 @@ class Lane(ABC):
                 self._stop()
 
     @contextmanager
-    def running(self, entries: Sequence[Entry]) -> Iterator[None]:
-        """Around the run of a graph that is to be stopped when these have all gone; traced."""
+    def running(self, entries: Sequence[Entry], work: Work) -> Iterator[None]:
+        """Around the run of a graph that is to be stopped when these have all gone.
+
+        It is traced, and its time is what they were worked on.
+        """
         with self._lock:
             self._running = entries
+        began_s = monotonic()
         try:
             with telemetry.batch_span(self.labels.task, [entry.origin for entry in entries]):
                 yield
         finally:
+            took_s = monotonic() - began_s
+            for entry in entries:
+                entry.worked_s[work] += took_s
             with self._lock:
                 self._running = ()
 
@@ -115,6 +122,6 @@ class Lane(ABC):
             else:
                 assert entry.began_s is not None
                 self.queue.computed(entry, ended_s)
-                entry.future.set_result(Answer(outcome, entry.began_s, ended_s))
+                entry.future.set_result(Answer(outcome, entry.began_s, ended_s, entry.worked_s))
                 if entry.watch:
                     entry.watch(entry.number, outcome["tokens"].tolist(), True)

@@ -126,13 +126,15 @@ class Loaded:
 
 def _timings(start_s: float, queued_s: float, answers: Sequence[Answer]) -> Timings:
     """Where the time went of a request that has been answered just now."""
-    began_s = min((answer.began_s for answer in answers), default=queued_s)
-    ended_s = max((answer.ended_s for answer in answers), default=queued_s)
+    none = Answer({}, queued_s, queued_s, {})
+    last = max(answers, key=lambda answer: answer.ended_s, default=none)
+    waited_s = last.ended_s - last.began_s - sum(last.worked_s.values())
     return Timings(
         preprocess_ms=(queued_s - start_s) * 1e3,
-        queue_ms=(began_s - queued_s) * 1e3,
-        compute_ms=(ended_s - began_s) * 1e3,
-        postprocess_ms=(monotonic() - ended_s) * 1e3,
+        queue_ms=(last.began_s - queued_s) * 1e3,
+        batch_wait_ms=max(0.0, waited_s) * 1e3,
+        **{f"{work}_ms": took_s * 1e3 for work, took_s in last.worked_s.items()},
+        postprocess_ms=(monotonic() - last.ended_s) * 1e3,
     )
 
 

@@ -33,12 +33,28 @@ class Partial(BaseModel):
 
 
 class Timings(BaseModel):
-    """Where the time of one request went."""
+    """Where the time of one request went: stages that add up to it. One that it had not is 0.
 
-    preprocess_ms: Milliseconds = 0.0
-    queue_ms: Milliseconds = 0.0
-    compute_ms: Milliseconds = 0.0
-    postprocess_ms: Milliseconds = 0.0
+    Of a request with several items, from the queue on: the stages of the one answered last.
+    """
+
+    preprocess_ms: Milliseconds = Field(default=0.0, description="Reading the input.")
+    queue_ms: Milliseconds = Field(default=0.0, description="Until it was taken into a batch.")
+    batch_wait_ms: Milliseconds = Field(
+        default=0.0, description="Taken, while nothing of it was computed: the batch was elsewhere."
+    )
+    encode_ms: Milliseconds = Field(default=0.0, description="Runs of an encoder.")
+    decode_ms: Milliseconds = Field(default=0.0, description="Decoding steps.")
+    compute_ms: Milliseconds = Field(
+        default=0.0, description="Runs of a model that answers in one piece."
+    )
+    postprocess_ms: Milliseconds = Field(default=0.0, description="Writing the answer.")
+
+    def taken(self) -> dict[str, float]:
+        """Stage → milliseconds, without those that it had not."""
+        return {
+            name.removesuffix("_ms"): took_ms for name, took_ms in vars(self).items() if took_ms
+        }
 
 
 class ResponseModel(BaseModel):

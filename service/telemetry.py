@@ -130,9 +130,8 @@ class _Series:
         _arrivals(labels.task)
         _outcomes(labels)
         self.first_token = _first_tokens.labels(*labels)
-        self.stages = {
-            name: _stages.labels(*labels, name.removesuffix("_ms")) for name in Timings.model_fields
-        }
+        stages = [name.removesuffix("_ms") for name in Timings.model_fields]
+        self.stages = {name: _stages.labels(*labels, name) for name in stages}
         self.last = _last.labels(*labels)
         self.batches, self.steps = _batches.labels(*labels), _steps.labels(*labels)
         self.queue, self.ready = _queue.labels(*labels), _ready.labels(*labels)
@@ -218,8 +217,8 @@ def asks(labels: Labels) -> None:
 def stages(labels: Labels, timings: Timings) -> None:
     """Where the time of the request that has just been answered went."""
     series = _series(labels)
-    for stage, value_ms in vars(timings).items():  # as pydantic iterates, but sooner
-        series.stages[stage].observe(value_ms / 1e3)
+    for stage, took_ms in timings.taken().items():
+        series.stages[stage].observe(took_ms / 1e3)
     series.last.set(time())
     if request := _current.get():
         request.timings = timings

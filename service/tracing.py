@@ -121,11 +121,11 @@ def stages(span: Span, timings: Timings) -> None:
     """The stages of a request that end now, one after the other, as children of its span."""
     if _Made.tracer is None or not span.is_recording():
         return
-    parent, spans = set_span_in_context(span, Context()), list(timings)
-    at_ns = time_ns() - round(sum(value_ms for _, value_ms in spans) * 1e6)
-    for name, value_ms in spans:
-        child = _Made.tracer.start_span(name.removesuffix("_ms"), parent, start_time=at_ns)
-        at_ns += round(value_ms * 1e6)
+    parent, taken = set_span_in_context(span, Context()), timings.taken()
+    at_ns = time_ns() - round(sum(taken.values()) * 1e6)
+    for name, took_ms in taken.items():
+        child = _Made.tracer.start_span(name, parent, start_time=at_ns)
+        at_ns += round(took_ms * 1e6)
         child.end(at_ns)
 
 

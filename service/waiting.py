@@ -9,9 +9,11 @@ import asyncio
 import heapq
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Literal
 
 from opentelemetry.trace import SpanContext
 
@@ -30,17 +32,20 @@ USUAL = 100
 """So many requests say what is usual."""
 
 
+Work = Literal["encode", "decode", "compute"]
+"""What a model does for an item: with an encoder and in decoding steps, or all in one run."""
 Watch = Callable[[int, Sequence[int], bool], None]
 """Is told the number of an item, its tokens so far and whether they are all, in the event loop."""
 
 
 @dataclass
 class Answer:
-    """The row of one item, and when its computation began and ended."""
+    """The row of one item, when it was taken and answered, and what it was worked on meanwhile."""
 
     row: Row
     began_s: float
     ended_s: float
+    worked_s: Mapping[Work, float]
 
 
 @dataclass(eq=False)
@@ -57,6 +62,7 @@ class Entry:
     """How long its answer was to take when it came, waiting included, at the mean pace."""
     began_s: float | None = None
     """None as long as it waits."""
+    worked_s: defaultdict[Work, float] = field(default_factory=lambda: defaultdict(float))
     origin: SpanContext | None = field(default=None, repr=False)
     """The request's span, if it is traced."""
     number: int = 0

@@ -220,6 +220,32 @@ def test_what_is_encoded_and_finds_no_row_waits_for_one() -> None:
     with_lane(scenario)
 
 
+def test_what_an_item_was_worked_on_is_told_and_the_rest_of_its_time_it_waited() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.held = True
+        full = [asked(lane, 20) for _ in range(ROWS)]
+        await model.stepping()
+        while sum(map(len, model.encodes)) < ROWS:
+            await asyncio.sleep(0.001)
+        model.encoder_free.clear()
+        one = asked(lane, 3)
+        while sum(map(len, model.encodes)) < ROWS + 1:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        model.encoder_free.set()
+        await asyncio.sleep(0.05)
+        model.held = False
+        model.pass_steps()
+        (answer,) = await one
+        worked_s = answer.worked_s
+        assert worked_s["encode"] >= 0.05
+        assert answer.ended_s - answer.began_s - sum(worked_s.values()) >= 0.04, "for a row"
+        for (told,) in await asyncio.gather(*full):
+            assert told.worked_s["decode"] >= 0.09, "all of the steps that it was in"
+
+    with_lane(scenario)
+
+
 def test_an_item_may_ask_for_one_search_after_another() -> None:
     async def scenario(lane: Continuous, model: Counting) -> None:
         (answer,) = await lane.submit([item(3, 5, 2)])

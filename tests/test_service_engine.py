@@ -50,6 +50,31 @@ def test_a_panic_is_a_failure_of_one_request(tmp_path: Path, part: str) -> None:
     with_engine(scenario, replace(task, **{part: panics}))
 
 
+def test_stage_times_add_up_to_the_time_of_the_request(tmp_path: Path) -> None:
+    task = shouting()
+
+    def slow(part: str, seconds: float) -> dict[str, Any]:
+        def work(*given: Any) -> Any:
+            time.sleep(seconds)
+            return getattr(task, part)(*given)
+
+        return {part: work}
+
+    async def scenario(engine: Engine) -> None:
+        await engine.load(engine.tasks["shout"], tmp_path)
+        began_s = time.monotonic()
+        timings = (await engine.answer("shout", ShoutRequest(text="a"))).timings_ms
+        took_ms = 1e3 * (time.monotonic() - began_s)
+        assert timings.preprocess_ms > 20
+        assert timings.compute_ms > 40
+        assert timings.postprocess_ms > 10
+        assert timings.encode_ms == timings.decode_ms == 0
+        assert sum(timings.taken().values()) == pytest.approx(took_ms, abs=5)
+
+    parts = slow("preprocess", 0.02) | slow("forward", 0.04) | slow("postprocess", 0.01)
+    with_engine(scenario, replace(task, **parts))
+
+
 def test_there_is_no_such_task() -> None:
     async def scenario(engine: Engine) -> None:
         with pytest.raises(Unavailable, match="no task poetry"):

@@ -16,7 +16,7 @@ from service import telemetry
 from service.engine import Engine
 from service.errors import DeadlineExceeded, NotFound, Overloaded, Problem, Unavailable
 from service.gate import Gate
-from service.http import TaskDoor, pages
+from service.http import TaskDoor, pages, server_timing
 from service.schema import Timings
 from service.telemetry import REGISTRY, Labels
 
@@ -160,12 +160,11 @@ def test_stage_times_add_up_to_the_time_of_the_answer(tmp_path: Path) -> None:
     with_engine(scenario, shouting())
 
 
-def test_http_tells_the_stage_times_in_a_header_too() -> None:
-    client = TestClient(http_door(HttpEngine()))
-    reply = client.post("/shout", json={"text": "a"})
-    told = dict(entry.split(";dur=") for entry in reply.headers["server-timing"].split(", "))
-    assert list(told) == ["preprocess", "queue", "compute", "postprocess"]
-    assert {f"{name}_ms": float(dur) for name, dur in told.items()} == reply.json()["timings_ms"]
+def test_http_tells_the_stages_that_a_request_had_in_a_header_too() -> None:
+    timings = Timings(queue_ms=1.5, decode_ms=20)
+    assert server_timing(timings) == {"server-timing": "queue;dur=1.5, decode;dur=20.0"}
+    reply = TestClient(http_door(HttpEngine())).post("/shout", json={"text": "a"})
+    assert "server-timing" in reply.headers
 
 
 def test_grpc_tells_the_stage_times() -> None:
