@@ -84,16 +84,11 @@ def test_pixels_and_logits_are_the_librarys(kind: str, tmp_path: Path) -> None:
     assert json.loads((assets / "labels.json").read_text()) == ["LABEL_0", "LABEL_1", "LABEL_2"]
 
 
-@pytest.mark.parametrize("target", ["cpu", "onnx", "openvino"])
-def test_every_window_of_swin_is_one_attention(target: str, tmp_path: Path) -> None:
-    from service.providers import installed
-
-    if target == "openvino" and not installed("openvino"):
-        pytest.skip("the plugin is not installed")
+def test_every_window_of_swin_is_one_attention(tmp_path: Path) -> None:
     (tmp_path / "assets").mkdir()
     source = checkpoint(tmp_path / "swin", "swin")
     trained = read(locate(str(source)), tmp_path / "assets")
-    manifest = export_model(trained, name="swin", target=target, folder=tmp_path / "out")
+    manifest = export_model(trained, name="swin", target="cpu", folder=tmp_path / "out")
     (ops,) = (graph.attention_ops for graph in manifest.parity.graphs.values())
     assert sum(ops.values()) == 4
 

@@ -60,7 +60,7 @@ class Kwt(nn.Module):
         self, features: Float[Tensor, "batch frames mels"]
     ) -> Float[Tensor, "batch classes"]:
         tokens = self.tokens(features)
-        x = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        x = torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         x = x + self.positions
         for layer in self.layers:
             x = layer(x)

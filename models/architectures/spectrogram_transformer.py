@@ -72,7 +72,7 @@ class SpectrogramTransformer(nn.Module):
         self, features: Float[Tensor, "batch frames mels"]
     ) -> Float[Tensor, "batch classes"]:
         patches = self.tokens(features.transpose(1, 2)[:, None]).flatten(2).transpose(1, 2)
-        x = torch.cat([self.learned.expand(len(patches), -1, -1), patches], dim=1)
+        x = torch.cat([self.learned.expand(patches.shape[0], -1, -1), patches], dim=1)
         x = x + self.positions
         for layer in self.layers:
             x = layer(x)

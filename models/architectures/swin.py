@@ -103,7 +103,7 @@ class WindowAttention(nn.Module):
         x = x.roll((-self.shift, -self.shift), (1, 2)) if self.shift else x
         bias = self.biases[self.distances].permute(2, 0, 1)[None]
         if self.apart is not None:
-            bias = (bias + self.apart)[None].expand(len(x), -1, -1, -1, -1).flatten(0, 1)
+            bias = (bias + self.apart)[None].expand(x.shape[0], -1, -1, -1, -1).flatten(0, 1)
         parts = self.query_key_value(windowed(x, self.window)).chunk(3, dim=-1)
         query, key, value = (split_heads(part, self.heads) for part in parts)
         out = self.out(join_heads(attend(query, key, value, mask=bias)))

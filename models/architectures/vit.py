@@ -104,7 +104,7 @@ class ClassToken(nn.Module):
         self.token = nn.Parameter(torch.randn(1, self.learned, width) * 0.02)
 
     def prepare(self, tokens: Tokens) -> Float[Tensor, "batch positions width"]:
-        return torch.cat([self.token.expand(len(tokens), -1, -1), tokens], dim=1)
+        return torch.cat([self.token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
     def forward(
         self, tokens: Float[Tensor, "batch positions width"]
