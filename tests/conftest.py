@@ -36,6 +36,14 @@ def clients(request: pytest.FixtureRequest) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models of tests are so small that threads would mostly wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def same_weights_every_time() -> None:
     """What a test draws does not depend on the tests before it."""
