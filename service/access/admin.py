@@ -53,7 +53,7 @@ def administration(engine: Engine, gate: Gate, keys: Keys | None) -> ASGIApp:
     async def reload(_: Request) -> Response:
         if engine.settings.workers > 1:
             raise Unsupported("of several workers one would be reached; send SIGHUP instead")
-        await engine.reload()
+        await engine.models.reload()
         return JSONResponse({"tasks": engine.status()})
 
     repository = oip.routes(Entrance(engine, gate, "oip"))

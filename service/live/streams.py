@@ -41,7 +41,9 @@ class Streams:
     async def listen(
         self, asked: Mapping[str, Any], chunks: AsyncIterator[bytes]
     ) -> AsyncGenerator[LiveEvent]:
-        """What is heard in the chunks. `asked`: `rate_hz`, and `model`, `language` and `task` of a request.
+        """What is heard in the chunks.
+
+        `asked` has `rate_hz`, and `model`, `language` and `task` of a request.
 
         Raises a Problem.
         """
