@@ -130,9 +130,15 @@ class Overloaded(Problem):
     title = "overloaded"
 
 
-class RateExceeded(Overloaded):
+@dataclass
+class RateExceeded(Problem):
     """The caller's key has been used as often as it may be, for now."""
 
+    retry_after_s: float | None = 60.0
+    """When the key may be used again."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
     title = "rate exceeded"
 
 

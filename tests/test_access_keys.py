@@ -306,7 +306,7 @@ SHOUT = pb.ModelInferRequest(
 
 @pytest.mark.parametrize("method", [INFERENCE + "ModelInfer", "/attendant.v1.Attendant/Shout"])
 def test_grpc_calls_ask_for_a_key(method: str, tmp_path: Path) -> None:
-    message = SHOUT.SerializeToString() if "inference" in method else b"\x0a\x01a"
+    message = SHOUT.SerializeToString() if "inference" in method else b"\x12\x01a"
 
     async def scenario(doors: Doors, made: dict[str, str]) -> None:
         call = doors.channel.unary_unary(method)
@@ -388,6 +388,8 @@ def test_no_line_of_the_log_and_no_metric_holds_a_key(
                 seen.append(str(error.details()))
         reply = await doors.http.get("/metrics", headers=bearer(made["admin"]))
         seen.append(reply.text)
+        for handler in root.handlers:
+            handler.flush()
         seen.append(capsys.readouterr().err)
         for key in made.values():
             assert key.split("_", 2)[2] not in "".join(seen)
@@ -397,6 +399,8 @@ def test_no_line_of_the_log_and_no_metric_holds_a_key(
         asking_for_keys(scenario, tmp_path / "keys.db")
     finally:
         root.setLevel(before[0])
+        for handler in set(root.handlers) - set(before[1]):
+            handler.close()
         root.handlers = before[1]
         ours.setLevel(before[2])
     assert json.loads(seen[-1].splitlines()[0])

@@ -41,9 +41,7 @@ class Streams:
     async def listen(
         self, asked: Mapping[str, Any], chunks: AsyncIterator[bytes]
     ) -> AsyncGenerator[LiveEvent]:
-        """What is heard in the chunks.
-
-        `asked` has `rate_hz`, and `model`, `language` and `task` of a request.
+        """What is heard in the chunks. `asked` has `rate_hz`, or fields of a request: `FIELDS`.
 
         Raises a Problem.
         """
