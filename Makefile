@@ -14,7 +14,7 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving bench-surfaces soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report
+.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -108,6 +108,9 @@ bench-peers: $(DEVELOP)/.installed  ## Attendant beside other servers with the s
 
 bench-surfaces: $(DEVELOP)/.installed  ## what other servers' APIs cost beside our own doors
 	$(DEVELOP)/bin/python -m loadtests.serving.surfaces $(ARGS)
+
+bench-first: $(DEVELOP)/.installed  ## how soon the first text of a stream comes
+	$(DEVELOP)/bin/python -m loadtests.serving.first $(ARGS)
 
 soak: $(DEVELOP)/.installed  ## everything at once for ten minutes: nothing may grow or be wrong
 	$(DEVELOP)/bin/python -m loadtests.serving.soak $(ARGS)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from loadtests.serving import first
 from loadtests.serving.doors.clients import Load
 from loadtests.serving.surfaces import WAYS, Way, binary, parted, rows
 
@@ -35,3 +36,8 @@ def test_a_request_is_told_apart_as_it_was_made() -> None:
     length = int(headers["Inference-Header-Content-Length"])
     assert body[length:] == b"\x00\x00\x80?"
     assert b"binary_data_size" in body[:length]
+
+
+@pytest.mark.parametrize(("took_ms", "met"), [([900, 499, 100], "yes"), ([100, 501, 501], "no")])
+def test_the_first_text_is_judged_by_its_median(took_ms: list[float], met: str) -> None:
+    assert first.row("live speech", took_ms, 500).met == met

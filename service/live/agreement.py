@@ -17,6 +17,11 @@ class Agreement:
         self._stable: list[str] = []
         self._last: list[str] = []
 
+    @property
+    def heard(self) -> bool:
+        """The last transcript had words."""
+        return bool(self._last)
+
     def add(self, text: str) -> tuple[str, str]:
         """What stays and what is tentative behind it, after one transcript more."""
         words = text.split()

@@ -23,7 +23,7 @@ from service.live.endpoint import FRAME, PAUSE_S, Endpointer
 from service.log_mel import RATE_HZ
 
 FIRST_S = 0.2
-"""So much speech is tried for the first time."""
+"""So much speech is tried for the first time, and so much more as long as nothing is heard."""
 STEP_S = 0.4
 """So much more is tried again."""
 BEFORE_S = 0.3
@@ -210,7 +210,8 @@ class Session:
 
     def _worth_a_try(self) -> bool:
         since_s = self._at / RATE_HZ - self._tried_s
-        return self._endpointer.voiced_s >= FIRST_S and (not self._tried_s or since_s >= STEP_S)
+        step_s = STEP_S if self._agreement.heard else FIRST_S
+        return self._endpointer.voiced_s >= FIRST_S and (not self._tried_s or since_s >= step_s)
 
     async def _partial(self) -> LiveEvent | None:
         self._tried_s = self._at / RATE_HZ
