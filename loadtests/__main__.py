@@ -1,4 +1,4 @@
-"""`python -m loadtests`: run a scenario, search the highest rate, record a trace, or generate."""
+"""`python -m loadtests`: run a scenario, search the highest rate, record, generate, prove."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from loadtests.conclusion import conclude
 from loadtests.lab import goldens as golden_answers
-from loadtests.lab import runner, scenarios, trace
+from loadtests.lab import proof, runner, scenarios, trace
 from loadtests.lab.payloads import NoPayload
 from loadtests.lab.run import NothingToMeasure, Prepared, Target, Way, measure, prepare
 from loadtests.lab.search import Sought, names, searched
@@ -28,6 +28,7 @@ from loadtests.verdict.baseline import Baseline, BaselineError
 from loadtests.verdict.budgets import BudgetError, Budgets
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(proof.app, name="prove", help="Hold the generator against what is known.")
 BOUND_MS = 1_000.0
 """Of a search, for a task whose p99 has no budget."""
 REFUSED = 2

@@ -13,9 +13,10 @@ from time import perf_counter
 from typing import Any
 
 from loadtests.lab.doors import doors
+from loadtests.lab.http_client import Heard
 from loadtests.lab.plan import Call, Load, Plan
 from loadtests.lab.samples import Sample
-from loadtests.lab.transports import TRANSPORTS, Heard, Transport
+from loadtests.lab.transports import TRANSPORTS, Transport
 from loadtests.results import Fault
 from loadtests.serving.goldens import same
 

@@ -1,12 +1,13 @@
-"""a call → the bytes that came back, or what became of it: HTTP by aiohttp, gRPC by grpc.aio."""
+"""a call → the bytes that came back, or what became of it: HTTP, or gRPC by grpc.aio."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import aiohttp
 import grpc
 
+from loadtests.lab.http_client import Heard, HttpClient, Lost, NotConnected
 from loadtests.lab.plan import Call
 from loadtests.results import Fault
 from loadtests.serving.calls import KEEP_ALIVE_S, of_grpc
@@ -23,10 +24,6 @@ class Got:
     content: bytes = b""
     fault: Fault | None = None
     detail: str = ""
-
-
-Heard = Callable[[bytes], None]
-"""Told of every piece of a streamed answer as it comes."""
 
 
 class Transport(Protocol):
@@ -52,38 +49,34 @@ class Http:
     """As many connections as there are requests under way."""
 
     def __init__(self, address: str, timeout_s: float) -> None:
-        self._address = address.rstrip("/")
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
-        )
+        self._client = HttpClient(address, keep_s=KEEP_ALIVE_S)
+        self._timeout_s = timeout_s
+        self._requests: dict[tuple[str, int], bytes] = {}
+        """Task and payload → what is sent, as it goes over the wire."""
+
+    def _request(self, call: Call) -> bytes:
+        key = call.task, call.payload
+        if key not in self._requests:
+            self._requests[key] = self._client.request(call.target, call.headers, call.body)
+        return self._requests[key]
 
     async def ask(self, call: Call, heard: Heard | None) -> Got:
-        address = self._address + call.target
         try:
-            async with self._session.post(address, data=call.body, headers=call.headers) as got:
-                if heard is None:
-                    content = await got.read()
-                else:
-                    pieces = []
-                    async for piece in got.content.iter_any():
-                        heard(piece)
-                        pieces.append(piece)
-                    content = b"".join(pieces)
-        except aiohttp.ClientConnectorError as error:
+            async with asyncio.timeout(self._timeout_s):
+                status, content = await self._client.ask(self._request(call), heard)
+        except NotConnected as error:
             return Got(fault=Fault.UNREACHABLE, detail=str(error))
         except TimeoutError:
             return Got(fault=Fault.EXPIRED, detail="no answer in time")
-        except (aiohttp.ClientError, OSError) as error:
-            return Got(fault=Fault.LOST, detail=repr(error))
-        fault = fault_of(got.status)
+        except Lost as error:
+            return Got(fault=Fault.LOST, detail=str(error))
+        fault = fault_of(status)
         if fault is None:
             return Got(content)
-        return Got(fault=fault, detail=f"{got.status} {content[:300].decode(errors='replace')}")
+        return Got(fault=fault, detail=f"{status} {content[:300].decode(errors='replace')}")
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._client.close()
 
 
 class Grpc:
