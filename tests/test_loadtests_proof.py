@@ -10,7 +10,10 @@ from loadtests.lab import others, proof
 from loadtests.lab.plan import Call
 
 WRK = "Running 5s test\n  1 threads\nRequests/sec:    779.25\nTransfer/sec: 101KB\n"
-HEY = "Summary:\n  Requests/sec:\t342.0799\nStatus code distribution:\n  [200]\t688 responses\n"
+HEY = (
+    "Summary:\n  Requests/sec:\t342.0799\n  0.011 [396]\t|\n"
+    "Status code distribution:\n  [200]\t688 responses\n"
+)
 H2LOAD = (
     "finished in 2.00s, 349.50 req/s, 45.74KB/s\n"
     "requests: 699 total, 699 succeeded, 0 failed, 0 errored, 0 timeout\n"

@@ -59,7 +59,7 @@ def _h2load(asked: Asked, users: str, seconds: str) -> list[str]:
 
 TOOLS: Mapping[str, tuple[Callable[[Asked, str, str], list[str]], str, str]] = {
     "wrk": (_wrk, r"Requests/sec:\s+([\d.]+)", r"Non-2xx|Socket errors"),
-    "hey": (_hey, r"Requests/sec:\s+([\d.]+)", r"\[[345]\d\d\]|Error distribution"),
+    "hey": (_hey, r"Requests/sec:\s+([\d.]+)", r"\[[345]\d\d\]\s+\d+ responses|Error distribution"),
     "h2load": (_h2load, r"([\d.]+) req/s", r"[1-9]\d* (?:failed|errored|timeout)"),
 }
 """How it is called, where it says the rate, and what it says of requests that went wrong."""

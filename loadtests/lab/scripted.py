@@ -97,9 +97,13 @@ class Http(asyncio.Protocol):
         status = 500 if 0 <= script.fails_after < calls else script.status
         answer = response(status, NONSENSE if 0 <= script.wrong_after < calls else script.body)
         if wait_s <= 0:
-            self._transport.write(answer)
+            self._send(answer)
         else:
-            asyncio.get_running_loop().call_later(wait_s, self._transport.write, answer)
+            asyncio.get_running_loop().call_later(wait_s, self._send, answer)
+
+    def _send(self, answer: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(answer)
 
 
 def response(status: int, body: str) -> bytes:
