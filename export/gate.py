@@ -44,11 +44,16 @@ def compare(name: str, data_dir: Path, *, reference: Path, candidate: Path) -> d
 def examples(name: str, data_dir: Path, folder: Path) -> list[Example]:
     """The split that decides: of the task's data set, or of what a model was fine-tuned on.
 
-    Raises `GateError` if that is not what `data_dir` is.
+    Of a data set, what the model can be asked. Raises `GateError` if that is nothing, or if
+    `data_dir` is not what a model was fine-tuned on.
     """
     task, of = task_of(name), manifests.read(folder).fine_tuned
     if of is None:
-        return evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))
+        split = evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))
+        found = evaluate.answerable(task, folder, split)
+        if not found:
+            raise GateError(f"{name} knows none of the languages of the data, so nothing decides")
+        return found
     if data_dir.name != of.data or digest(own.entries(data_dir, task)) != of.data_sha256:
         raise GateError(
             f"{name} was fine-tuned on {of.data}, and {data_dir} is not that: name it with "

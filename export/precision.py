@@ -49,8 +49,9 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
 
 def ranges(folder: Path, data_dir: Path) -> Scales:
     """Scales for int8 of the keys and values that the graphs of a folder hand on; maybe none."""
-    task = task_of(manifests.read(folder).answers)
-    if "decoder" not in task.contract:
+    manifest = manifests.read(folder)
+    task = task_of(manifest.answers)
+    if "decoder" not in manifest.graphs:
         return {}
     model, _ = open_model(folder, task, threads=1)
     found = examples(task.name, data_dir, folder)

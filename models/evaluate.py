@@ -87,6 +87,14 @@ def examples(task: Task, data_dir: Path, split: str) -> list[Example]:
     return list(dataset.examples(data_dir, split))
 
 
+def answerable(task: Task, folder: Path, data: list[Example]) -> list[Example]:
+    """Those that the model of a folder can be asked: not all know the languages of the data."""
+    if task.adapt is None:
+        return data
+    assets = task.load_assets(folder)
+    return [each for each in data if task.adapt(each.request, assets) is each.request]
+
+
 async def measure(predict: Predictor, task: Task, data: list[Example]) -> dict[str, float]:
     """Ask for every example, a few at a time, and score each group."""
     gate = asyncio.Semaphore(CONCURRENCY)

@@ -119,10 +119,9 @@ def fairseq(vocab: int, **changes: Any) -> dict[str, Any]:
 def nllb(folder: Path) -> Path:
     from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
 
-    codes = ["eng_Latn", "deu_Latn", "fra_Latn"]
-    model = byte_pairs([*SPECIAL, *codes])
-    merges = [tuple(pair) for pair in model["merges"]]
-    tokenizer = NllbTokenizer(model["vocab"], merges, additional_special_tokens=codes)
+    model = byte_pairs(SPECIAL)
+    # It puts a mask and all its 202 languages behind the pieces.
+    tokenizer = NllbTokenizer(model["vocab"], [tuple(pair) for pair in model["merges"]])
     tokenizer.save_pretrained(folder)
     vocab = tokenizer.get_vocab()
     config = M2M100Config(**fairseq(len(vocab), scale_embedding=True, activation_function="relu"))
@@ -189,9 +188,11 @@ def t5(folder: Path, **changes: Any) -> Path:
 
     fast_tokenizer(folder, ["<pad>", "</s>", "<unk>"])
     vocab = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
-    T5Tokenizer([tuple(pair) for pair in vocab], extra_ids=0).save_pretrained(folder)
+    # Behind the pieces stand the 100 tokens of T5's gaps, and rows that no token has.
+    tokenizer = T5Tokenizer([tuple(pair) for pair in vocab], extra_ids=100)
+    tokenizer.save_pretrained(folder)
     config = T5Config(
-        vocab_size=len(vocab), d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=3,
+        vocab_size=len(tokenizer) + 28, d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=3,
         relative_attention_num_buckets=8, relative_attention_max_distance=20,
         decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
         task_specific_params={"translation_en_to_de": {"prefix": PREFIX}},

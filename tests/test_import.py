@@ -20,6 +20,8 @@ from export.imported import import_model, name_of, read
 from export.source import Trained
 from models import families
 from models.checkpoint import BadCheckpoint
+from models.datasets import Example
+from models.evaluate import answerable
 from models.origin import licence, locate
 from service import manifest as manifests
 from service.store import open_model
@@ -295,6 +297,16 @@ def test_a_search_that_could_not_be_compared_is_no_agreement(
     monkeypatch.setattr(translation, "_same_answers", lambda *_, **__: left)
     with pytest.raises(agreement.Disagreement, match="of 4 beam searches the library ended none"):
         agreement.check("translation", marian, model, tmp_path)
+
+
+def test_only_languages_that_a_model_knows_decide_on_its_precision(
+    marian: Path, tmp_path: Path
+) -> None:
+    found = locate(str(marian)).folder
+    families.family_of(found).assets(found, tmp_path)
+    asked = [Request(text="I read.", source="en", target=target) for target in ("de", "fr")]
+    data = [Example(request.target, request, ["-"]) for request in asked]
+    assert answerable(task("translation"), tmp_path, data) == data[:1]
 
 
 def test_differences_are_shares_of_the_largest_value() -> None:
