@@ -4,8 +4,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
 
 from starlette.responses import Response
@@ -49,29 +49,36 @@ class EventStream:
 
     async def answer(self, stream: AsyncGenerator[Partial | ResponseModel]) -> ResponseModel:
         """Send the partial texts as they come; returns the answer, which follows them."""
-        heart = asyncio.create_task(self._beat())
-        try:
-            async with aclosing(stream):
-                async for event in stream:
-                    if not isinstance(event, Partial):
-                        return event
-                    await self._event("partial", event.model_dump_json().encode())
-        finally:
-            heart.cancel()
+        async with self.beating(), aclosing(stream):
+            async for event in stream:
+                if not isinstance(event, Partial):
+                    return event
+                await self.event(event.model_dump_json().encode(), "partial")
         raise AssertionError("a stream ends with its answer")
 
     async def end(self, response: Response) -> None:
         """Send what the response holds as the last event; one who has left is not told."""
         name = "answer" if response.status_code == 200 else "problem"
         with suppress(ClientLeft):
-            await self._event(name, bytes(response.body), last=True)
+            await self.event(bytes(response.body), name, last=True)
 
-    async def _event(self, name: str, data: bytes, *, last: bool = False) -> None:
+    async def event(self, data: bytes, name: str = "", *, last: bool = False) -> None:
+        """Send one event; raises ClientLeft where nobody reads it."""
         if not self.begun:
             self.begun = True
             start = {"type": "http.response.start", "status": 200, "headers": HEADERS}
             await self._asgi(start)
-        await self._send(b"event: %s\ndata: %s\n\n" % (name.encode(), data), last=last)
+        head = b"event: %s\n" % name.encode() if name else b""
+        await self._send(b"%sdata: %s\n\n" % (head, data), last=last)
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Around the work for the events: comments keep a silent connection open meanwhile."""
+        heart = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            heart.cancel()
 
     async def _beat(self) -> None:
         with suppress(ClientLeft):

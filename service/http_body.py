@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -28,22 +28,30 @@ def binary_field(task: Task) -> str | None:
     return next((name for name, field in fields if field.annotation is bytes), None)
 
 
-async def read_body(request: Request, limit_bytes: int | None) -> bytes:
-    """The whole body as it came, refused as soon as it is known to be over the limit."""
+async def chunks(request: Request, limit_bytes: int | None) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, refused as soon as it is known to be over the limit."""
     over = TooLarge(f"the body is over the limit of {limit_bytes} bytes", "body")
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit():
         raise MalformedRequest("Content-Length is not a number", "body")
     if limit_bytes is not None and int(declared) > limit_bytes:
         raise over
-    body = bytearray()
+    size = 0
     try:
         async for chunk in request.stream():
-            body += chunk
-            if limit_bytes is not None and len(body) > limit_bytes:
+            size += len(chunk)
+            if limit_bytes is not None and size > limit_bytes:
                 raise over
+            yield chunk
     except ClientDisconnect as error:
         raise MalformedRequest("the body breaks off", "body") from error
+
+
+async def read_body(request: Request, limit_bytes: int | None) -> bytes:
+    """The whole body as it came."""
+    body = bytearray()
+    async for chunk in chunks(request, limit_bytes):
+        body += chunk
     return bytes(body)
 
 
@@ -60,20 +68,28 @@ class _InMemory(MultiPartParser):
     spool_max_size = sys.maxsize
 
 
-async def form_values(request: Request, body: bytes) -> dict[str, Any]:
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    values: dict[str, Any] = {}
+async def form_items(
+    headers: Headers, body: AsyncGenerator[bytes, None]
+) -> list[tuple[str, str | bytes]]:
+    """Names and values of a multipart form, in its order: text, or the bytes of the one file."""
+    items: list[tuple[str, str | bytes]] = []
     try:
-        parser = _InMemory(request.headers, whole(), max_files=1, max_fields=32)
-        form = await parser.parse()
+        form = await _InMemory(headers, body, max_files=1, max_fields=32).parse()
         for name, part in form.multi_items():
-            values[name] = await part.read() if isinstance(part, UploadFile) else part
+            items.append((name, await part.read() if isinstance(part, UploadFile) else part))
         await form.close()
     except MultiPartException as error:
         raise MalformedRequest(f"not a multipart form: {error.message}", "body") from error
-    return values
+    return items
+
+
+async def form_values(request: Request, body: bytes) -> dict[str, Any]:
+    """The values of a form that is here as a whole."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    return dict(await form_items(request.headers, whole()))
 
 
 def _value(task: Task, name: str, value: Any) -> Any:

@@ -9,6 +9,8 @@ from starlette.types import ASGIApp
 from service.compat import huggingface, libretranslate
 from service.compat.oip import paths as oip_paths
 from service.compat.oip import rest as oip
+from service.compat.openai import audio as openai
+from service.compat.openai import paths as openai_paths
 from service.compat.surface import Entrance, Surfaces
 from service.engine import Engine
 from service.errors import Problem
@@ -21,6 +23,7 @@ def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
     """The paths of all surfaces over one engine; requests pass the gate of our own door."""
     routes = [
         *oip.routes(Entrance(engine, gate, "oip")),
+        *openai.routes(Entrance(engine, gate, "openai")),
         *libretranslate.routes(Entrance(engine, gate, "libretranslate")),
         *huggingface.routes(Entrance(engine, gate, "huggingface")),
     ]
@@ -36,5 +39,5 @@ def refused(problem: Problem, path: str) -> Response:
 
 def described(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """The paths of all surfaces for the OpenAPI document."""
-    described = (oip_paths, libretranslate, huggingface)
+    described = (oip_paths, openai_paths, libretranslate, huggingface)
     return {path: of for one in described for path, of in one.paths(tasks).items()}

@@ -23,3 +23,9 @@ has 'Wo ist die Bibliothek?' "$at/models/translation" \
   -d '{"inputs": "Where is the library?", "parameters": {"src_lang": "en", "tgt_lang": "de"}}'
 has '"label":"cat"' "$at/models/image-classification" --data-binary "@$3/cat.jpg"
 has '"status":405' "$at/models/translation"
+has '"text":"Good morning.' "$at/v1/audio/transcriptions" \
+  -F model=whisper-1 -F "file=@$3/speech.flac"
+has 'data: [DONE]' -N "$at/v1/audio/transcriptions" \
+  -F model=whisper-1 -F stream=true -F "file=@$3/speech.flac"
+has '"param":"file"' "$at/v1/audio/transcriptions" -F model=whisper-1
+has '"id":"whisper-1"' "$at/v1/models"

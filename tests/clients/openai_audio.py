@@ -1,0 +1,89 @@
+"""openai 3.54 against a service: models, transcriptions and translations, plain and streamed.
+
+Arguments: HTTP port, gRPC port, folder of examples.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openai
+
+base = f"http://127.0.0.1:{sys.argv[1]}/v1"
+client = openai.OpenAI(base_url=base, api_key="any", max_retries=0)
+speech = Path(sys.argv[3]) / "speech.flac"
+TEXT = "Good morning.   Open the window, please."
+"""As the scripted model has it where times are not wanted."""
+
+
+def refused(kind: type[openai.APIStatusError], ask: Callable[[], Any]) -> openai.APIStatusError:
+    try:
+        ask()
+    except kind as error:
+        return error
+    raise AssertionError(f"no {kind.__name__}")
+
+
+def transcribe(**fields: Any) -> Any:
+    return client.audio.transcriptions.create(**{"file": speech, "model": "whisper-1", **fields})
+
+
+# Models.
+ids = [model.id for model in client.models.list()]
+assert ids == ["automatic-speech-recognition", "automatic-speech-recognition:scripted", "whisper-1"]
+assert client.models.retrieve("whisper-1").object == "model"
+missing = refused(openai.NotFoundError, lambda: client.models.retrieve("org/other"))
+assert missing.code == "model_not_found", missing.body
+assert missing.param == "model"
+assert "'org/other'" in missing.message
+
+# Formats.
+plain = transcribe()
+assert plain.text == TEXT, plain
+assert plain.usage.type == "duration"
+assert plain.usage.seconds == 5
+assert transcribe(response_format="text") == f"{TEXT}\n"
+assert transcribe(language="en", model=ids[1]).text == TEXT
+assert transcribe(file=("a.flac", speech.read_bytes())).text == TEXT
+
+# Events.
+*deltas, last = transcribe(stream=True)
+assert {event.type for event in deltas} == {"transcript.text.delta"}
+assert len(deltas) > 5, deltas
+assert last.type == "transcript.text.done"
+assert "".join(event.delta for event in deltas) == last.text == TEXT
+
+
+async def streamed() -> list[str]:
+    async with openai.AsyncOpenAI(base_url=base, api_key="any") as other:
+        events = await other.audio.transcriptions.create(
+            file=speech, model="whisper-1", stream=True
+        )
+        return [event.type async for event in events]
+
+
+assert asyncio.run(streamed())[-1] == "transcript.text.done"
+
+# Errors.
+for fields, param in (
+    ({"model": "gpt-4o-transcribe"}, "model"),
+    ({"language": "zz"}, "language"),
+    ({"response_format": "xml"}, "response_format"),
+    ({"file": ("a.flac", b"fLaC")}, "file"),
+    ({"file": ("a.flac", b"")}, "file"),
+    ({"file": ("a.txt", b"words")}, "file"),
+    ({"extra_body": {"colour": "red"}}, "colour"),
+    ({"stream": True, "language": "zz"}, "language"),
+):
+    error = refused(openai.APIStatusError, lambda fields=fields: transcribe(**fields))
+    assert error.param == param, (fields, error.body)
+    assert error.status_code in (404, 415, 422), (fields, error.status_code)
+    assert error.type == "invalid_request_error"
+    assert error.body["message"] in error.message
+english = refused(
+    openai.UnprocessableEntityError,
+    lambda: client.audio.translations.create(file=speech, model="whisper-1"),
+)
+assert "English-only" in english.message, english
