@@ -1,9 +1,13 @@
 """logits → the few tokens that may come next, and the log-probabilities they are compared by."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
+Draw = Callable[[Float32[ndarray, " vocab"]], tuple[int, float]]
+"""The logits of one row → a token, and its log-probability."""
 COLUMNS = 512
 """Of the table that the tokens are laid out in, row by row; only each column's best is looked at
 first."""
@@ -59,3 +63,18 @@ def best(
     ranks = np.argsort(-np.take_along_axis(values, found, axis=1), axis=1, kind="stable")
     order = np.take_along_axis(found, ranks, axis=1)
     return np.take_along_axis(tokens, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def sampler(temperature: float) -> Draw:
+    """Draws from the probabilities at a temperature above 0: the same every time it is made.
+
+    The most likely after Gumbel noise was added is such a draw (Maddison et al. 2014, 2).
+    """
+    random = np.random.default_rng(0)
+
+    def draw(logits: Float32[ndarray, " vocab"]) -> tuple[int, float]:
+        noise = random.gumbel(size=len(logits)).astype(np.float32)
+        token = int((logits / temperature + noise).argmax())
+        return token, float(logits[token] - log_sum_exp(logits[None])[0])
+
+    return draw

@@ -52,7 +52,7 @@ class Decoder:
         starts = self._starts()
         parents = [list(range(s, s + b.width)) for s, b in zip(starts, self.live, strict=True)]
         for beam, start in zip(self.live, starts, strict=True):
-            if beam.fed == 1 and beam.search.first:
+            if beam.search.first and beam.fed == 1 + beam.search.first_at:
                 beam.search.first(logits[start])
         choosing = [index for index, beam in enumerate(self.live) if beam.choosing]
         if not choosing:
@@ -72,6 +72,9 @@ class Decoder:
         values = values - log_sum_exp(logits, tops=values[:, 0])[:, None]
         tokens, scores = candidates.tolist(), values.tolist()
         for index, rows in zip(choosing, slices, strict=True):
+            draw = self.live[index].search.draw
+            if draw:
+                tokens[rows.start][0], scores[rows.start][0] = draw(logits[rows.start])
             chosen = self.live[index].advance(tokens[rows], scores[rows])
             parents[index] = [starts[index] + parent for parent in chosen]
         finished = [self.live[index] for index in choosing if self.live[index].done()]

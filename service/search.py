@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.candidates import Draw
+
 Logits = NDArray[np.float32]
 Rule = Callable[[Logits, list[list[int]]], None]
 """Edits the logits (rows, vocab) in place, given the tokens generated so far for each row."""
@@ -46,7 +48,11 @@ class Search:
     """Hypotheses are compared by their log-probability over their length to this power."""
     rule: Rule | None = None
     first: Callable[[Logits], None] | None = None
-    """Is shown the logits (vocab) behind the first token of the prompt, before the rule."""
+    """Is shown the logits (vocab) behind a token of the prompt, before the rule."""
+    first_at: int = 0
+    """Which token that is."""
+    draw: Draw | None = None
+    """Chooses the next token of a greedy search; without it the likeliest is next."""
     inputs: dict[str, NDArray[Any]] = field(default_factory=dict)
     """What the encoder takes for the item, without the batch axis."""
     standing: Callable[[list[int]], list[int]] = list

@@ -16,8 +16,8 @@ from service.tasks import Item
 from service.tasks import automatic_speech_recognition as task
 
 SPECIAL = (
-    "endoftext", "startoftranscript", "en", "de", "transcribe", "translate", "nocaptions",
-    "notimestamps",
+    "endoftext", "startoftranscript", "en", "de", "transcribe", "translate", "startofprev",
+    "nocaptions", "notimestamps",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Transcription: windows become one text with times, and silence, gaps and loops are handled."""
 
 import io
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from service.errors import InvalidInput, TooLarge, UnsupportedMedia
 from service.session import Arrays
+from service.speech.window import MAX_BANNED
 from service.tasks import Item
 from service.tasks import automatic_speech_recognition as task
 
@@ -44,7 +46,7 @@ def test_windows_of_a_batch_are_joined_with_their_times(assets: task.Assets) -> 
     }
     found = answer(Scripted(assets, script), assets, windows_of(10, 5))
     assert found.text == "One two three. Four."
-    assert [tuple(dict(segment).values()) for segment in found.segments] == [
+    assert [tuple(dict(segment).values())[:3] for segment in found.segments] == [
         (0.0, 2.0, "One two"),
         (2.0, 9.5, "three."),
         (10.5, 14.0, "Four."),
@@ -96,7 +98,49 @@ def test_a_window_that_loops_for_good_is_given_up(assets: task.Assets) -> None:
 
     runner.say = never_ending  # type: ignore[method-assign]
     assert answer(runner, assets, windows_of(10, 5)).text == "Fine."
-    assert runner.batches == [2] + [1] * task.MAX_BANNED
+    assert runner.batches == [2] + [1] * MAX_BANNED
+
+
+class Doubtful(Scripted):
+    """Says what a script has, so unsurely that something else is said at any temperature."""
+
+    def say(self, inputs: Arrays, outputs: Arrays) -> None:
+        super().say(inputs, outputs)
+        outputs["logits"] *= 0.02
+
+
+def test_a_doubtful_text_is_drawn_again_where_a_temperature_is_given(
+    assets: task.Assets,
+) -> None:
+    words = said(assets, 0.0, " One two three.", 2.0)
+    runner = Doubtful(assets, defaultdict(lambda: words))
+    (item,) = windows_of(0.4)
+    answer(runner, assets, [item])
+    assert runner.batches == [1]
+    found = answer(runner, assets, [{**item, "temperature": np.array(0.0)}])
+    assert runner.batches == [1] * 7
+    assert answer(runner, assets, [{**item, "temperature": np.array(0.0)}]) == found
+
+
+def test_a_sure_text_is_not_drawn_again_and_says_how_sure_it_is(assets: task.Assets) -> None:
+    runner = Scripted(assets, {(0, 0): said(assets, 0.0, " One.", 2.0)}, silent=0.1)
+    (item,) = windows_of(10)
+    (segment,) = answer(runner, assets, [{**item, "temperature": np.array(0.0)}]).segments
+    assert runner.batches == [1]
+    assert segment.temperature == 0
+    assert segment.avg_logprob == pytest.approx(0, abs=0.1)
+    assert segment.no_speech_prob == pytest.approx(0.1, abs=0.01)
+    assert segment.tokens == assets.tokenizer.encode(" One.").ids
+
+
+def test_what_was_said_before_stands_before_the_prompt(assets: task.Assets) -> None:
+    asked = task.Request(audio=b"x", prompt="x" * 400)
+    before, *context, start, plain = task.prompt_of(asked, assets)
+    assert before == assets.tokenizer.token_to_id("<|startofprev|>")
+    assert context == [assets.tokenizer.token_to_id("x")] * 219
+    assert (start, plain) == (assets.start, assets.no_timestamps)
+    special = task.Request(audio=b"x", prompt="<|startoftranscript|>")
+    assert assets.start not in task.prompt_of(special, assets)[:-2]
 
 
 @pytest.mark.parametrize(("probability", "text"), [(0.95, ""), (0.7, "Thanks."), (0.1, "Thanks.")])
@@ -134,7 +178,7 @@ def test_without_timestamps_a_segment_is_a_window(assets: task.Assets) -> None:
     for item in items:
         item["prompt"] = np.array([assets.start, assets.no_timestamps])
     found = answer(runner, assets, items)
-    assert [tuple(dict(segment).values()) for segment in found.segments] == [
+    assert [tuple(dict(segment).values())[:3] for segment in found.segments] == [
         (0.0, 10.0, "One."),
         (10.0, 15.0, "Two."),
     ]
@@ -142,8 +186,8 @@ def test_without_timestamps_a_segment_is_a_window(assets: task.Assets) -> None:
 
 
 def test_an_english_only_model_knows_no_languages(assets: task.Assets) -> None:
-    assert assets.prompt(task.Request(audio=b"x", timestamps=True)) == [assets.start]
-    assert assets.prompt(task.Request(audio=b"x")) == [assets.start, assets.no_timestamps]
+    assert task.prompt_of(task.Request(audio=b"x", timestamps=True), assets) == [assets.start]
+    assert task.prompt_of(task.Request(audio=b"x"), assets) == [assets.start, assets.no_timestamps]
     with pytest.raises(InvalidInput, match=r"^language: 'de' is not one of auto, en"):
         task.preprocess(task.Request(audio=wav(noise(1)), language="de"), assets)
 
@@ -177,7 +221,7 @@ def test_all_windows_are_in_the_language_of_the_first(assets: task.Assets) -> No
     runner = Speaking(many, {(0, 0): said(many, " Eins."), (1, 0): said(many, " Zwei.")})
     runner.said_before = 3
     items = windows_of(10, 5)
-    prompt = many.prompt(task.Request(audio=b"x", task="translate"))
+    prompt = task.prompt_of(task.Request(audio=b"x", task="translate"), many)
     assert prompt == [many.start, many.start, token("<|translate|>"), many.no_timestamps]
     for item in items:
         item |= {"prompt": np.array(prompt), "opening": items[0]["features"]}

@@ -15,7 +15,7 @@ from service import kinds
 from service.decoder import decode
 from service.search import Search
 from service.tasks import Item, task
-from service.tasks.automatic_speech_recognition import Assets, Request
+from service.tasks.automatic_speech_recognition import Assets, Request, prompt_of
 
 TASK = task("automatic-speech-recognition")
 NEW_TOKENS = 12
@@ -60,7 +60,7 @@ def _compare_whisper(folder: Path, model: whisper.Whisper, path: Path) -> Agreem
     for number, features in enumerate(heard):
         said = theirs.generate(
             features[None],
-            decoder_input_ids=torch.tensor([assets.prompt(request)]),
+            decoder_input_ids=torch.tensor([prompt_of(request, assets)]),
             suppress_tokens=sorted(never),
             begin_suppress_tokens=assets.suppressed_first.tolist(),
             max_new_tokens=NEW_TOKENS,

@@ -31,13 +31,13 @@ from models import whisper_checkpoint
 from models.architectures.whisper import Whisper
 from service import audio
 from service.log_mel import RATE_HZ, WINDOW_S
+from service.speech.window import MAX_NEW_TOKENS
 from service.tasks import automatic_speech_recognition as task
 
 CLIPS = 8
 PAUSE = RATE_HZ // 2
 SAMPLES = WINDOW_S * RATE_HZ
 TIMESTAMP_S = 0.02
-MAX_NEW_TOKENS = task.MAX_NEW_TOKENS
 
 Clip = tuple[NDArray[np.float32], str]
 
@@ -123,7 +123,7 @@ def prepare(name: str, folder: Path, data_dir: Path) -> None:
         "kind": SPEECH,
         "model": name,
         "multilingual": bool(assets.languages),
-        "prompt": assets.prompt(request),
+        "prompt": task.prompt_of(request, assets),
         "max_new_tokens": MAX_NEW_TOKENS,
         "rate_hz": RATE_HZ,
     }

@@ -48,6 +48,32 @@ assert transcribe(response_format="text") == f"{TEXT}\n"
 assert transcribe(language="en", model=ids[1]).text == TEXT
 assert transcribe(file=("a.flac", speech.read_bytes())).text == TEXT
 
+TIMED = "Good morning. Open the window, please."
+assert transcribe(prompt="It is.").text.endswith("the window, please.")
+said = transcribe(response_format="verbose_json", temperature=0)
+assert (said.task, said.language, said.text) == ("transcribe", "english", TIMED), said
+assert [(s.id, s.start, s.end, s.text) for s in said.segments] == [
+    (0, 0.0, 2.0, "Good morning."),
+    (1, 2.0, 4.4, "Open the window, please."),
+]
+first = said.segments[0]
+assert (first.seek, first.temperature) == (0, 0.0)
+assert -0.1 < first.avg_logprob <= 0
+assert 0 <= first.no_speech_prob < 0.1
+assert 0 < first.compression_ratio < 2.4
+assert first.tokens
+assert transcribe(
+    response_format="verbose_json", timestamp_granularities=["segment"], language="english"
+).segments
+assert transcribe(response_format="srt") == (
+    "1\n00:00:00,000 --> 00:00:02,000\nGood morning.\n\n"
+    "2\n00:00:02,000 --> 00:00:04,400\nOpen the window, please.\n\n"
+)
+assert transcribe(response_format="vtt") == (
+    "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nGood morning.\n\n"
+    "00:00:02.000 --> 00:00:04.400\nOpen the window, please.\n\n"
+)
+
 # Events.
 *deltas, last = transcribe(stream=True)
 assert {event.type for event in deltas} == {"transcript.text.delta"}
@@ -76,6 +102,11 @@ for fields, param in (
     ({"file": ("a.txt", b"words")}, "file"),
     ({"extra_body": {"colour": "red"}}, "colour"),
     ({"stream": True, "language": "zz"}, "language"),
+    ({"stream": True, "response_format": "srt"}, "stream"),
+    ({"timestamp_granularities": ["segment"]}, "timestamp_granularities"),
+    ({"temperature": 1.5}, "temperature"),
+    ({"prompt": "x" * 4_001}, "prompt"),
+    ({"include": ["logprobs"]}, "include"),
 ):
     error = refused(openai.APIStatusError, lambda fields=fields: transcribe(**fields))
     assert error.param == param, (fields, error.body)

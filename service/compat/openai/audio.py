@@ -20,7 +20,7 @@ from service.compat.surface import Entrance, Handler, route
 from service.errors import refusal
 from service.http_call import Call
 from service.schema import Partial
-from service.tasks.automatic_speech_recognition import DETECTED, Request
+from service.tasks.automatic_speech_recognition import Request
 
 
 def routes(entrance: Entrance) -> list[Route]:
@@ -30,18 +30,18 @@ def routes(entrance: Entrance) -> list[Route]:
     def asked_of(said: form.Translation, recording: bytes) -> Request:
         """The task's request; raises a Problem that names the field."""
         models.known(engine, said.model)
-        fields: dict[str, Any] = {"audio": recording, "task": "translate"}
-        if isinstance(said, form.Transcription):
-            fields |= {"task": "transcribe", "language": said.language or DETECTED}
         try:
-            return Request(**fields)
+            return Request(audio=recording, **said.fields())
         except ValidationError as error:
             raise refusal(error) from error
 
     async def events(asked: Request, call: Call) -> AsyncGenerator[Event, None]:
+        certain = True  # what is taken back cannot be unsaid: the whole text at the end has it
         async for part in engine.stream(models.TASK, asked, **call.asked()):
             if isinstance(part, Partial):
-                yield delta(part.text)
+                certain = certain and not part.replaces
+                if certain:
+                    yield delta(part.text)
             else:
                 answer: Any = part
                 yield done(answer.text)
@@ -58,7 +58,7 @@ def routes(entrance: Entrance) -> list[Route]:
                     first = await call.work(anext(stream))
                     return Streamed(call, first, stream, inside.pop_all())
                 answer: Any = await call.work(engine.answer(models.TASK, asked, **call.asked()))
-                return shaped(answer, said.response_format)
+                return shaped(answer, said)
 
         return answer
 

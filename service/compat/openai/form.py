@@ -3,16 +3,23 @@
 https://platform.openai.com/docs/api-reference/audio
 """
 
-from typing import Any, Literal, TypeVar
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.requests import Request
 
-from service.errors import InvalidInput, UnsupportedMedia, refusal
+from service.errors import InvalidInput, MalformedRequest, UnsupportedMedia, refusal
 from service.http_body import chunks, form_items
+from service.speech.languages import CODES
+from service.tasks.automatic_speech_recognition import DETECTED, MAX_PROMPT_CHARS
 
-Format = Literal["json", "text"]
+Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
+Granularity = Literal["word", "segment"]
 FILE = "file"
+NESTED = re.compile(r"(\w{1,64})\[(\w{0,64})\]")
+"""Lists have `[]` behind their name, what stands in an object its own name in brackets."""
 
 
 class Translation(BaseModel):
@@ -21,17 +28,98 @@ class Translation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(max_length=256, description="An id of /v1/models, as whisper-1.")
+    prompt: str = Field(
+        default="",
+        max_length=MAX_PROMPT_CHARS,
+        description="What was said before, or how names are written.",
+    )
     response_format: Format = "json"
+    temperature: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Texts are drawn at it, and doubtful ones again at higher ones.",
+    )
+
+    @property
+    def times(self) -> list[Granularity]:
+        """What the answer says the times of."""
+        return [] if self.response_format in ("json", "text") else ["segment"]
+
+    def fields(self) -> dict[str, Any]:
+        """Of the task's request, beside the recording."""
+        return {
+            "task": "translate",
+            "prompt": self.prompt,
+            "temperature": self.temperature,
+            "timestamps": bool(self.times),
+        }
 
 
 class Transcription(Translation):
     """Transcribe speech; the recording is the part `file`."""
 
-    language: str | None = Field(default=None, max_length=8, description="As en; else it is heard.")
-    stream: bool = Field(default=False, description="Server-Sent Events; for json and text.")
+    language: str | None = Field(
+        default=None, max_length=16, description="As en or english; else it is heard."
+    )
+    timestamp_granularities: list[Granularity] = Field(
+        default=["segment"], min_length=1, max_length=2, description="For verbose_json."
+    )
+    stream: bool = Field(
+        default=False,
+        description="Server-Sent Events, for json and text; nothing is drawn again.",
+    )
+
+    @field_validator("timestamp_granularities", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return given if isinstance(given, list) else [given]
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> Self:
+        if self.stream and self.response_format not in ("json", "text"):
+            raise InvalidInput(
+                f"{self.response_format} is not streamed: take json or text", "stream"
+            )
+        asked = "timestamp_granularities" in self.model_fields_set
+        if asked and self.response_format != "verbose_json":
+            raise InvalidInput("are for verbose_json", "timestamp_granularities")
+        return self
+
+    @property
+    def times(self) -> list[Granularity]:
+        return self.timestamp_granularities if super().times else []
+
+    def fields(self) -> dict[str, Any]:
+        language = CODES.get(self.language or "", self.language or DETECTED)
+        fields = {**super().fields(), "task": "transcribe", "language": language}
+        # What was sent cannot be drawn again.
+        return {**fields, "temperature": self.temperature or None} if self.stream else fields
 
 
 F = TypeVar("F", bound=Translation)
+
+
+def fields_of(items: Iterable[tuple[str, str | bytes]]) -> dict[str, Any]:
+    """Parts of a form → values, lists and objects by name; MalformedRequest where one is twice."""
+    values: dict[str, Any] = {}
+    for name, value in items:
+        nested = NESTED.fullmatch(name)
+        if nested and not nested[2]:
+            listed = values.setdefault(nested[1], [])
+            if isinstance(listed, list):
+                listed.append(value)
+                continue
+        elif nested:
+            inner = values.setdefault(nested[1], {})
+            if isinstance(inner, dict) and nested[2] not in inner:
+                inner[nested[2]] = value
+                continue
+        elif name not in values:
+            values[name] = value
+            continue
+        raise MalformedRequest("was sent twice", name[:64])
+    return values
 
 
 async def read(request: Request, form: type[F], limit_bytes: int) -> tuple[F, bytes]:
@@ -39,9 +127,7 @@ async def read(request: Request, form: type[F], limit_bytes: int) -> tuple[F, by
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "multipart/form-data":
         raise UnsupportedMedia("send multipart/form-data with a part file", "body")
-    values: dict[str, Any] = {}
-    for name, value in await form_items(request.headers, chunks(request, limit_bytes)):
-        values[name] = value
+    values = fields_of(await form_items(request.headers, chunks(request, limit_bytes)))
     recording = values.pop(FILE, None)
     if not isinstance(recording, bytes):
         raise InvalidInput("send the recording as a file part of this name", FILE)

@@ -1,0 +1,1 @@
+"""recordings → text: what transcription needs beside a task's own file."""
