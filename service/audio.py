@@ -5,6 +5,7 @@ header or at the first block over the limit, and never held as a whole at its ow
 """
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile
@@ -39,6 +40,27 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile 0.14 has 
 def decode(
     data: bytes, *, field: str, rate_hz: int, max_duration_s: float
 ) -> Float32[ndarray, " samples"]:
+    """A whole recording; raises what `blocks` raises."""
+    found = blocks(data, field=field, rate_hz=rate_hz, max_duration_s=max_duration_s)
+    samples = np.concatenate(list(found))
+    if not len(samples):
+        raise InvalidInput("the audio has no samples", field)
+    return samples
+
+
+def length_s(data: bytes) -> float | None:
+    """How long a recording says it is; None where it does not say, or is none."""
+    try:
+        with _Stream(io.BytesIO(data)) as file:
+            known = file.frames < UNKNOWN_FRAMES
+            return file.frames / file.samplerate if known else None
+    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError):
+        return None
+
+
+def blocks(
+    data: bytes, *, field: str, rate_hz: int, max_duration_s: float
+) -> Iterator[Float32[ndarray, " samples"]]:
     """Decode WAV, FLAC, MP3, OGG/Vorbis or OGG/Opus to the mean of its channels at `rate_hz`.
 
     Raises InvalidInput, UnsupportedMedia, or TooLarge if it lasts longer than `max_duration_s`.
@@ -51,17 +73,14 @@ def decode(
         raise UnsupportedMedia("not a WAV, FLAC, MP3 or OGG file", field)
     try:
         with _Stream(io.BytesIO(data)) as file:
-            samples = _read(file, field=field, rate_hz=rate_hz, max_duration_s=max_duration_s)
+            yield from _read(file, field=field, rate_hz=rate_hz, max_duration_s=max_duration_s)
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         raise InvalidInput("the audio cannot be decoded: the file is broken", field) from error
-    if not len(samples):
-        raise InvalidInput("the audio has no samples", field)
-    return samples
 
 
 def _read(
     file: _Stream, *, field: str, rate_hz: int, max_duration_s: float
-) -> Float32[ndarray, " samples"]:
+) -> Iterator[Float32[ndarray, " samples"]]:
     if file.format not in FORMATS:
         raise UnsupportedMedia("not a WAV, FLAC, MP3 or OGG file", field)
     if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
@@ -73,7 +92,7 @@ def _read(
     max_frames = int(max_duration_s * file.samplerate)
     resampler = soxr.ResampleStream(file.samplerate, rate_hz, 1, dtype="float32")
     block_frames = BLOCK_SAMPLES // file.channels
-    decoded, blocks = 0, []
+    decoded = 0
     while True:
         if max(known_frames, decoded) > max_frames:
             seconds = max(known_frames, decoded) / file.samplerate
@@ -83,13 +102,12 @@ def _read(
             raise InvalidInput("the audio has samples that are not finite or far too loud", field)
         decoded += len(block)
         last = len(block) < block_frames
-        blocks.append(resampler.resample_chunk(block.mean(axis=1), last=last))
+        yield resampler.resample_chunk(block.mean(axis=1), last=last)
         if last:
             break
     if decoded < known_frames and file.format != "MP3":
         seconds = decoded / file.samplerate
         raise InvalidInput(f"the audio breaks off after {seconds:.1f} s", field)
-    return np.concatenate(blocks)
 
 
 def power_spectrogram(

@@ -1,6 +1,15 @@
 """task name, request → response: the one entry behind both doors."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -154,17 +163,23 @@ class Engine:
         """Do the work with a model, which is loaded first if it has to be, until a deadline."""
         limit_s = self.settings.of(model.name).timeout_s
         allowed_s = limit_s if timeout_s is None else min(timeout_s, limit_s)
-        memory = self.models.memory
 
         async def begin(deadline_s: float) -> T:
-            loaded = await memory.open(model)
-            try:
-                with loaded.gate:
-                    return await work(loaded, deadline_s)
-            finally:
-                memory.freed()
+            async with self.held(model) as loaded:
+                return await work(loaded, deadline_s)
 
         return await within(allowed_s, begin, model.tag)
+
+    @asynccontextmanager
+    async def held(self, model: Served) -> AsyncIterator[Loaded]:
+        """A model, which is loaded first if it has to be, and stays until it is let go."""
+        memory = self.models.memory
+        loaded = await memory.open(model)
+        try:
+            with loaded.gate:
+                yield loaded
+        finally:
+            memory.freed()
 
     async def close(self) -> None:
         """Finish what is queued, refuse the rest."""

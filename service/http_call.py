@@ -81,12 +81,14 @@ class _Watch:
 class Call:
     """What a request says of its time; raises MalformedRequest where that cannot be read."""
 
-    def __init__(self, request: Request, settings: Settings) -> None:
+    def __init__(self, request: Request, settings: Settings, limit_s: float | None = None) -> None:
+        """`limit_s` stands for the settings' `timeout_s` where a request may take longer."""
         self.request = request
         self._settings = settings
         self.priority = headers.priority(request.headers.get(headers.PRIORITY))
         asked_s = headers.timeout_s(request.headers.get(headers.TIMEOUT))
-        self._allowed_s = min(asked_s or settings.timeout_s, settings.timeout_s)
+        limit_s = limit_s or settings.timeout_s
+        self._allowed_s = min(asked_s or limit_s, limit_s)
         self._began_s = asyncio.get_running_loop().time()
 
     def hurry(self, timeout_s: float) -> None:
@@ -106,8 +108,11 @@ class Call:
 
     def asked(self) -> dict[str, Any]:
         """What the engine is told beside the request."""
-        left_s = self._began_s + self._allowed_s - asyncio.get_running_loop().time()
-        return {"timeout_s": left_s, "priority": self.priority}
+        return {"timeout_s": self.left_s(), "priority": self.priority}
+
+    def left_s(self) -> float:
+        """How long the client still waits."""
+        return self._began_s + self._allowed_s - asyncio.get_running_loop().time()
 
     async def work(self, working: Awaitable[T]) -> T:
         """What comes of it, unless the client leaves meanwhile: then it is cancelled."""

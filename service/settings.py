@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     """Of arrays and objects in each other; beyond 200 the parser refuses them itself."""
     max_tensor_elements: int | None = Field(default=8 * MIB, ge=1)
     """Of one tensor of the Open Inference Protocol."""
+    max_recording_bytes: int = Field(default=128 * MIB, ge=1_024)
+    """Largest recording that OpenAI's clients may send: an hour at 16 kHz and 16 bit is 110 MiB."""
+    max_recording_s: float = Field(default=7_200, gt=0)
+    """Longest recording that they may send."""
+    recording_timeout_s: float = Field(default=1_800, gt=0)
+    """Longest time that one longer than a window may take, its upload included."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Longest time that one request may take, waiting included."""
     live_streams: int = Field(default=32, ge=1)

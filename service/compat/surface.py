@@ -32,10 +32,10 @@ class Entrance:
     door: Door
 
     @contextmanager
-    def call(self, task: str, request: Request) -> Iterator[Call]:
+    def call(self, task: str, request: Request, limit_s: float | None = None) -> Iterator[Call]:
         """Around one request that a model answers: let in, counted and timed as on our own door."""
         with observed(task, self.door, request.scope["headers"]), self.gate:
-            yield Call(request, self.engine.settings)
+            yield Call(request, self.engine.settings, limit_s)
 
 
 class Endpoint:

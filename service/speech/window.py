@@ -101,7 +101,7 @@ def generate(item: Item, assets: Assets) -> Way:
             end=assets.end,
             max_new_tokens=1,
             first=hear,
-            inputs={"features": item["opening"]},
+            inputs={"features": item.get("opening", item["features"])},
             standing=lambda certain: [],
         )
 

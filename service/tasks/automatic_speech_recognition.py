@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float32
+from numpy import ndarray
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -121,33 +123,39 @@ def prompt_of(request: Request, assets: Assets) -> list[int]:
     )
 
 
-def preprocess(request: Request, assets: Assets) -> list[Item]:
-    """One item per window, with the features of its samples."""
-    known = assets.languages or {"en": 0}
-    names = [DETECTED, *sorted(known)]
+def check(request: Request, assets: Assets) -> None:
+    """Raises InvalidInput for what this model does not know."""
+    names = [DETECTED, *sorted(assets.languages or {"en": 0})]
     if request.language not in names:
         raise InvalidInput(f"{request.language!r} is not one of {', '.join(names)}", "language")
     if request.task == "translate" and not assets.languages:
         raise InvalidInput("an English-only model has nothing to translate", "task")
+
+
+def item_of(
+    request: Request, assets: Assets, start: int, samples: Float32[ndarray, " samples"]
+) -> Item:
+    """A window of a recording that begins at sample `start`."""
+    temperature = np.nan if request.temperature is None else request.temperature
+    return {
+        "features": log_mel(samples, mels=assets.mels),
+        "prompt": np.array(prompt_of(request, assets)),
+        "temperature": np.array(temperature),
+        "start_s": np.array(start / RATE_HZ),
+        "end_s": np.array((start + len(samples)) / RATE_HZ),
+    }
+
+
+def preprocess(request: Request, assets: Assets) -> list[Item]:
+    """One item per window, with the features of its samples."""
+    check(request, assets)
     samples = audio.decode(
         request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S
     )
-    prompt = np.array(prompt_of(request, assets))
-    temperature = np.nan if request.temperature is None else request.temperature
     spans = windows(samples)
-    features = [log_mel(samples[start:stop], mels=assets.mels) for start, stop in spans]
-    return [
-        {
-            "features": heard,
-            # All windows are in the language of the first.
-            "opening": features[0],
-            "prompt": prompt,
-            "temperature": np.array(temperature),
-            "start_s": np.array(start / RATE_HZ),
-            "end_s": np.array(stop / RATE_HZ),
-        }
-        for heard, (start, stop) in zip(features, spans, strict=True)
-    ]
+    items = [item_of(request, assets, start, samples[start:stop]) for start, stop in spans]
+    # All windows are in the language of the first.
+    return [{**item, "opening": items[0]["features"]} for item in items]
 
 
 def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:

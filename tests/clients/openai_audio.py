@@ -4,7 +4,9 @@ Arguments: HTTP port, gRPC port, folder of examples.
 """
 
 import asyncio
+import io
 import sys
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,19 @@ assert transcribe(response_format="vtt") == (
     "00:00:02.000 --> 00:00:04.400\nOpen the window, please.\n\n"
 )
 
+# Cut where nobody speaks.
+vad = {"type": "server_vad", "threshold": 0.4, "prefix_padding_ms": 100, "silence_duration_ms": 500}
+for strategy in ("auto", vad):
+    assert transcribe(chunking_strategy=strategy).text == TEXT
+*deltas, last = transcribe(chunking_strategy="auto", stream=True)
+assert "".join(event.delta for event in deltas) == last.text == TEXT
+silence = io.BytesIO()
+with wave.open(silence, "wb") as file:
+    file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+    file.writeframes(bytes(2 * 16_000 * 40))
+nothing = transcribe(file=("s.wav", silence.getvalue()), response_format="verbose_json")
+assert (nothing.text, nothing.segments, nothing.duration) == ("", [], 40.0)
+
 # Events.
 *deltas, last = transcribe(stream=True)
 assert {event.type for event in deltas} == {"transcript.text.delta"}
@@ -105,6 +120,8 @@ for fields, param in (
     ({"stream": True, "response_format": "srt"}, "stream"),
     ({"timestamp_granularities": ["segment"]}, "timestamp_granularities"),
     ({"temperature": 1.5}, "temperature"),
+    ({"chunking_strategy": {"type": "other"}}, "chunking_strategy"),
+    ({"chunking_strategy": {**vad, "threshold": 2}}, "chunking_strategy"),
     ({"prompt": "x" * 4_001}, "prompt"),
     ({"include": ["logprobs"]}, "include"),
 ):

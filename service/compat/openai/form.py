@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import from_json
 from starlette.requests import Request
 
 from service.errors import InvalidInput, MalformedRequest, UnsupportedMedia, refusal
 from service.http_body import chunks, form_items
 from service.speech.languages import CODES
+from service.speech.pieces import Cutting
 from service.tasks.automatic_speech_recognition import DETECTED, MAX_PROMPT_CHARS
 
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
@@ -20,6 +22,19 @@ Granularity = Literal["word", "segment"]
 FILE = "file"
 NESTED = re.compile(r"(\w{1,64})\[(\w{0,64})\]")
 """Lists have `[]` behind their name, what stands in an object its own name in brackets."""
+
+
+class ServerVad(BaseModel):
+    """How a recording is cut."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["server_vad"]
+    threshold: float = Field(default=0.5, gt=0.15, lt=1, description="From here on it is speech.")
+    prefix_padding_ms: int = Field(default=300, ge=0, le=2_000, description="Kept around speech.")
+    silence_duration_ms: int = Field(
+        default=200, ge=0, le=10_000, description="A pause so long may be cut in."
+    )
 
 
 class Translation(BaseModel):
@@ -46,6 +61,16 @@ class Translation(BaseModel):
         """What the answer says the times of."""
         return [] if self.response_format in ("json", "text") else ["segment"]
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer comes as events."""
+        return False
+
+    @property
+    def cutting(self) -> Cutting | None:
+        """How the recording is to be cut, if that was said."""
+        return None
+
     def fields(self) -> dict[str, Any]:
         """Of the task's request, beside the recording."""
         return {
@@ -65,6 +90,9 @@ class Transcription(Translation):
     timestamp_granularities: list[Granularity] = Field(
         default=["segment"], min_length=1, max_length=2, description="For verbose_json."
     )
+    chunking_strategy: Literal["auto"] | ServerVad | None = Field(
+        default=None, description="Cuts short recordings, too, where nobody speaks."
+    )
     stream: bool = Field(
         default=False,
         description="Server-Sent Events, for json and text; nothing is drawn again.",
@@ -74,6 +102,11 @@ class Transcription(Translation):
     @classmethod
     def _one_or_several(cls, given: Any) -> Any:
         return given if isinstance(given, list) else [given]
+
+    @field_validator("chunking_strategy", mode="before")
+    @classmethod
+    def _object(cls, given: Any) -> Any:
+        return from_json(given) if isinstance(given, str) and given[:1] == "{" else given
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:
@@ -89,6 +122,17 @@ class Transcription(Translation):
     @property
     def times(self) -> list[Granularity]:
         return self.timestamp_granularities if super().times else []
+
+    @property
+    def streamed(self) -> bool:
+        return self.stream
+
+    @property
+    def cutting(self) -> Cutting | None:
+        vad = self.chunking_strategy
+        if not isinstance(vad, ServerVad):
+            return Cutting() if vad else None
+        return Cutting(vad.threshold, vad.prefix_padding_ms, vad.silence_duration_ms)
 
     def fields(self) -> dict[str, Any]:
         language = CODES.get(self.language or "", self.language or DETECTED)
