@@ -119,6 +119,10 @@ for fields, param in (
     ({"stream": True, "language": "zz"}, "language"),
     ({"stream": True, "response_format": "srt"}, "stream"),
     ({"timestamp_granularities": ["segment"]}, "timestamp_granularities"),
+    (
+        {"response_format": "verbose_json", "timestamp_granularities": ["word"]},
+        "timestamp_granularities",
+    ),
     ({"temperature": 1.5}, "temperature"),
     ({"chunking_strategy": {"type": "other"}}, "chunking_strategy"),
     ({"chunking_strategy": {**vad, "threshold": 2}}, "chunking_strategy"),

@@ -117,6 +117,10 @@ class Transcription(Translation):
         asked = "timestamp_granularities" in self.model_fields_set
         if asked and self.response_format != "verbose_json":
             raise InvalidInput("are for verbose_json", "timestamp_granularities")
+        if "word" in self.timestamp_granularities:
+            raise InvalidInput(
+                "the models here know no times of words: take segment", "timestamp_granularities"
+            )
         return self
 
     @property
