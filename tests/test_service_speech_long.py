@@ -16,6 +16,7 @@ from fake_whisper import Scripted, folder_of, said
 from service import audio
 from service.engine import Engine
 from service.errors import DeadlineExceeded, InvalidInput, TooLarge
+from service.loaded import Loaded
 from service.settings import Settings
 from service.speech import long, vad
 from service.speech.long import Recording, transcribe
@@ -97,12 +98,18 @@ def with_engine(folder: Path, scenario: Callable[[Engine], Awaitable[None]]) -> 
         words = said(assets, " One.")
         whisper = Scripted(assets, defaultdict(lambda: words))
         whisper.said_before = 1
-        engine.serve(engine.tasks[TASK], "speech:1", whisper, assets)
+        engine.serve(engine.tasks[TASK], f"{TASK}:1", whisper, assets)
         async with asyncio.timeout(60):
             await scenario(engine)
         await engine.close()
 
     asyncio.run(run())
+
+
+def loaded_in(engine: Engine) -> Loaded:
+    loaded = engine.find(TASK).loaded
+    assert loaded is not None
+    return loaded
 
 
 def recording(data: bytes, **more: Any) -> Recording:
@@ -116,7 +123,7 @@ def test_pieces_come_in_their_order_and_joined_are_the_text(
     samples = np.concatenate([np.concatenate([spoken, silence(4)]) for _ in range(40)])
 
     async def scenario(engine: Engine) -> None:
-        stream = transcribe(engine, TASK, recording(wav(samples)))
+        stream = transcribe(engine, engine.find(TASK), recording(wav(samples)))
         *texts, answer = [event async for event in stream]
         assert isinstance(answer, speech.Response)
         assert len(texts) == len(answer.segments) == 40
@@ -125,7 +132,7 @@ def test_pieces_come_in_their_order_and_joined_are_the_text(
         assert starts == sorted(starts)
         assert starts[-1] > 300
         assert answer.duration_s == round(len(samples) / RATE_HZ, 3)
-        assert answer.model == "speech:1"
+        assert answer.model == f"{TASK}:1"
 
     with_engine(tmp_path, scenario)
 
@@ -136,9 +143,11 @@ def test_a_full_queue_is_waited_for(
     samples = np.concatenate([np.concatenate([spoken, silence(4)]) for _ in range(12)])
 
     async def scenario(engine: Engine) -> None:
-        queue = engine.loaded[TASK].lane.queue
+        queue = loaded_in(engine).lane.queue
         queue.max_cost = 2
-        *_, answer = [e async for e in transcribe(engine, TASK, recording(wav(samples)))]
+        *_, answer = [
+            e async for e in transcribe(engine, engine.find(TASK), recording(wav(samples)))
+        ]
         assert isinstance(answer, speech.Response)
         assert len(answer.segments) == 12
 
@@ -163,8 +172,8 @@ def test_what_cannot_be_served_is_refused(
 
     async def scenario(engine: Engine) -> None:
         with pytest.raises(error):
-            [event async for event in transcribe(engine, TASK, asked)]
-        assert engine.loaded[TASK].gate.inside == 0
+            [event async for event in transcribe(engine, engine.find(TASK), asked)]
+        assert loaded_in(engine).gate.inside == 0
 
     with_engine(tmp_path, scenario)
 
@@ -173,11 +182,11 @@ def test_closing_the_stream_drops_what_is_under_way(tmp_path: Path, spoken: np.n
     samples = np.concatenate([np.concatenate([spoken, silence(4)]) for _ in range(20)])
 
     async def scenario(engine: Engine) -> None:
-        stream = transcribe(engine, TASK, recording(wav(samples)))
+        stream = transcribe(engine, engine.find(TASK), recording(wav(samples)))
         await anext(stream)
         await stream.aclose()
         await asyncio.sleep(0)
-        assert engine.loaded[TASK].gate.inside == 0
-        assert engine.loaded[TASK].lane.queue.cost == 0
+        assert loaded_in(engine).gate.inside == 0
+        assert loaded_in(engine).lane.queue.cost == 0
 
     with_engine(tmp_path, scenario)

@@ -12,11 +12,13 @@ from time import monotonic
 from typing import Any
 
 from service import audio
+from service.deadline import within
 from service.engine import Engine
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded
 from service.loaded import Loaded
 from service.log_mel import RATE_HZ
 from service.schema import Timings
+from service.served import Served
 from service.speech.pieces import Cutting, pieces
 from service.tasks import Item, Row
 from service.tasks import automatic_speech_recognition as speech
@@ -81,17 +83,20 @@ class Recording:
 
 
 async def _transcribed(
-    engine: Engine, loaded: Loaded, item: Item, asked: Recording, *, patient: bool
+    loaded: Loaded, item: Item, asked: Recording, timeout_s: float, *, patient: bool
 ) -> Row:
     """The row of one piece; where all are busy, one that is patient comes again."""
     while True:
         left_s = asked.deadline_s - monotonic()
         if left_s <= 0:
             raise DeadlineExceeded("the recording is longer than could be transcribed in time")
+
+        async def work(deadline_s: float) -> Row:
+            (row,), _, _ = await loaded.rows([item], deadline_s, priority=asked.priority)
+            return row
+
         try:
-            (row,), _, _ = await engine.rows(
-                loaded.task.name, [item], timeout_s=left_s, priority=asked.priority, held=loaded
-            )
+            row = await within(min(left_s, timeout_s), work, loaded.name)
         except Overloaded as busy:
             if not patient:
                 raise
@@ -101,13 +106,14 @@ async def _transcribed(
 
 
 async def transcribe(
-    engine: Engine, task: str, asked: Recording
+    engine: Engine, model: Served, asked: Recording
 ) -> AsyncGenerator[str | speech.Response]:
     """What is said, as text that follows the text so far, and at last the response.
 
     Raises a Problem; closing the iterator drops what is under way.
     """
-    with engine.held(task) as loaded:
+    timeout_s = engine.settings.of(model.name).timeout_s
+    async with engine.held(model) as loaded:
         speech.check(asked.request, loaded.assets)
         began_s, loop = monotonic(), asyncio.get_running_loop()
         items = asked.items(loaded.assets)
@@ -123,7 +129,7 @@ async def transcribe(
                     more = item is not None
                     if item is not None:
                         work = _transcribed(
-                            engine, loaded, item, asked, patient=bool(waiting or done)
+                            loaded, item, asked, timeout_s, patient=bool(waiting or done)
                         )
                         waiting.append((item, asyncio.create_task(work)))
                     if waiting and waiting[0][1].done():

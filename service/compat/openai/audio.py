@@ -36,8 +36,7 @@ def routes(entrance: Entrance) -> list[Route]:
                 call = inside.enter_context(entrance.call(models.TASK, request, limit_s))
                 reading = form.read(request, kind, settings.max_recording_bytes)
                 asked, recording = await call.read(reading)
-                models.known(engine, asked.model)
-                events = said(engine, asked, recording, call)
+                events = said(engine, models.found(engine, asked.model), asked, recording, call)
                 if not asked.streamed:
                     return shaped(await call.work(_answer(events)), asked)
                 first = await call.work(anext(events))
@@ -51,7 +50,7 @@ def routes(entrance: Entrance) -> list[Route]:
 
     async def one(request: Request) -> Response:
         name = request.path_params["id"]
-        models.known(engine, name)
+        models.found(engine, name)
         return JSONResponse(models.described(name))
 
     def at(path: str, method: str, handler: Handler) -> Route:

@@ -4,7 +4,7 @@ from time import time
 from typing import Any
 
 from service.engine import Engine
-from service.errors import NotFound, Unavailable
+from service.served import Served
 
 TASK = "automatic-speech-recognition"
 ALIAS = "whisper-1"
@@ -15,19 +15,15 @@ BEGAN_S = int(time())
 
 
 def names(engine: Engine) -> list[str]:
-    """The ids that are served: the task, its model with the version, and the alias."""
-    loaded = engine.loaded.get(TASK)
-    return [TASK, loaded.name, ALIAS] if loaded else []
+    """The ids that are served: models of the task, and the alias of the one that is its default."""
+    there = engine.models.registry.names(TASK)
+    return [*there, ALIAS] if there else []
 
 
 def described(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": BEGAN_S, "owned_by": OWNER}
 
 
-def known(engine: Engine, name: str) -> None:
-    """Raises NotFound for an id that nobody has, Unavailable where speech is not served now."""
-    if TASK not in engine.loaded and name in (TASK, ALIAS):
-        raise Unavailable(engine.status().get(TASK, "there is no speech recognition"), "model")
-    if name not in names(engine):
-        there = ", ".join(names(engine)) or "none"
-        raise NotFound(f"there is no model {name[:64]!r}; there are {there}", "model")
+def found(engine: Engine, name: str) -> Served:
+    """The model that an id means; NotFound for one that nobody has, Unavailable without any."""
+    return engine.find(TASK, "" if name in (ALIAS, TASK) else name)

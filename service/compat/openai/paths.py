@@ -53,8 +53,20 @@ def _operation(
     }
 
 
+def _inlined(schema: Any, held: Mapping[str, Any]) -> Any:
+    """A schema with what it refers to in place of the references."""
+    if isinstance(schema, list):
+        return [_inlined(each, held) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return held[schema["$ref"].rpartition("/")[2]]
+    return {name: _inlined(of, held) for name, of in schema.items() if name != "$defs"}
+
+
 def _audio(summary: str, form: type[Translation]) -> dict[str, Any]:
-    schema = form.model_json_schema()
+    whole = form.model_json_schema()
+    schema = _inlined(whole, whole.get("$defs", {}))
     schema["properties"] = {FILE: {"type": "string", "format": "binary"}, **schema["properties"]}
     schema["required"] = [FILE, *schema["required"]]
     content = {

@@ -16,6 +16,7 @@ from service.errors import refusal
 from service.http_call import Call
 from service.log_mel import WINDOW_S
 from service.schema import Partial
+from service.served import Served
 from service.speech.long import Recording, transcribe
 from service.speech.pieces import Cutting
 from service.tasks.automatic_speech_recognition import Request, Response
@@ -48,16 +49,15 @@ async def _whole(engine: Engine, asked: Request, call: Call, *, streamed: bool) 
                 yield part
 
 
-def said(engine: Engine, form: Translation, recording: bytes, call: Call) -> Said:
+def said(engine: Engine, model: Served, form: Translation, recording: bytes, call: Call) -> Said:
     """What comes of a recording: of a window as a whole, of a longer one piece by piece.
 
     Models without a decoder take it as a whole, too: they cut it on their own.
     """
-    fields, cutting = form.fields(), form.cutting
-    with engine.held(TASK) as loaded:
-        long = cutting or (length_s(recording) or inf) > WINDOW_S
-        if not long or loaded.task.generation is None:
-            return _whole(engine, _asked(recording, fields), call, streamed=form.streamed)
+    fields, cutting = {**form.fields(), "model": model.tag}, form.cutting
+    long = cutting or (length_s(recording) or inf) > WINDOW_S
+    if not long or model.task.generation is None:
+        return _whole(engine, _asked(recording, fields), call, streamed=form.streamed)
     pieces = Recording(
         recording,
         _asked(b"-", fields),  # its pieces take the place of the recording
@@ -66,4 +66,4 @@ def said(engine: Engine, form: Translation, recording: bytes, call: Call) -> Sai
         priority=call.priority,
         cutting=cutting or Cutting(),
     )
-    return transcribe(engine, TASK, pieces)
+    return transcribe(engine, model, pieces)
