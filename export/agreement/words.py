@@ -95,7 +95,7 @@ def _parted(
     """How sure the library was where the first token differs, and what both said there."""
     pairs = list(zip_longest(ours, theirs, fillvalue=assets.end))
     place = next(index for index, (mine, other) in enumerate(pairs) if mine != other)
-    before = [*assets.prompt(Request(audio=b"-", language="en")), *theirs[:place]]
+    before = [*assets.prompt(language="en", task="transcribe"), *theirs[:place]]
     with torch.inference_mode():
         logits = library(features, decoder_input_ids=torch.tensor([before])).logits[0, -1]
     mine, other = pairs[place]

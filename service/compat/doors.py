@@ -11,6 +11,7 @@ from service.compat.oip import paths as oip_paths
 from service.compat.oip import rest as oip
 from service.compat.openai import audio as openai
 from service.compat.openai import paths as openai_paths
+from service.compat.openai.errors import refuse as openai_refuse
 from service.compat.surface import Entrance, Surfaces
 from service.engine import Engine
 from service.errors import Problem
@@ -34,6 +35,8 @@ def refused(problem: Problem, path: str) -> Response:
     """A problem as the clients of the surface that has this path read it."""
     if path in libretranslate.PATHS:
         return libretranslate.refuse(problem, path)
+    if path.startswith(openai.PREFIX):
+        return openai_refuse(problem, path)
     return problem_response(problem, path)
 
 

@@ -26,7 +26,7 @@ from service.speech.window import MAX_NEW_TOKENS, compression_ratio, generate
 from service.tasks import Item, Row, stack
 from service.transcript import timed_texts, windows
 
-__all__ = ["Assets", "generate", "load_assets"]
+__all__ = ["MAX_NEW_TOKENS", "Assets", "generate", "load_assets"]
 
 RPC = "Transcribe"
 LIVE = True

@@ -62,7 +62,7 @@ def transcriber(assets: Any, *, threads: int) -> "Callable[[Runner, Inputs], NDA
     from service.tasks import automatic_speech_recognition as task
 
     request = task.Request(audio=b"-")
-    prompt = np.array(assets.prompt(request))
+    prompt = np.array(task.prompt_of(request, assets))
     pool = ThreadPoolExecutor(threads)
 
     def item(samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -17,6 +17,8 @@ from service.compat.openai.said import Said, said
 from service.compat.surface import Entrance, Handler, route
 from service.tasks.automatic_speech_recognition import Response as Answer
 
+PREFIX = "/v1/"
+
 
 async def _answer(events: Said) -> Answer:
     async for event in events:
@@ -54,7 +56,7 @@ def routes(entrance: Entrance) -> list[Route]:
         return JSONResponse(models.described(name))
 
     def at(path: str, method: str, handler: Handler) -> Route:
-        return route(entrance, f"/v1/{path}", {method: handler}, refuse)
+        return route(entrance, f"{PREFIX}{path}", {method: handler}, refuse)
 
     return [
         at("audio/transcriptions", "POST", answering(form.Transcription)),
