@@ -1,10 +1,11 @@
-"""LibreTranslate's API → the translation task: /translate, /languages and /frontend/settings.
+"""LibreTranslate's API → the translation task: /translate, /detect, /languages, /frontend/settings.
 
-Errors are in the words that its clients know. Languages are not detected, and html is not parsed.
+Errors are in the words that its clients know. Html is not parsed.
 `model` is ours: the name of a translation model that is not the default.
 https://github.com/LibreTranslate/LibreTranslate/blob/main/libretranslate/app.py
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,6 +15,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.compat.detection import Ranking, detect
 from service.compat.surface import Entrance, Handler, route
 from service.errors import MalformedRequest, NotFound, Problem, refusal
 from service.http_call import problem_response
@@ -25,6 +27,8 @@ from service.tasks.translation import MAX_TEXT_CHARS, MAX_TEXTS, Assets, Request
 TASK = "translation"
 PATHS = {"/translate", "/translate_file", "/detect", "/languages", "/suggest", "/frontend/settings"}
 NAMES = {"de": "German", "en": "English", "fr": "French"}
+AUTO = "auto"
+"""The source of a text whose language is to be detected."""
 MAX_ALTERNATIVES = 7
 BEAM_SIZE = 4
 FORMS = "application/x-www-form-urlencoded"
@@ -58,10 +62,12 @@ def _languages(said: Mapping[str, Any], assets: Assets) -> tuple[str, str]:
     for field in ("source", "target"):
         if not said.get(field):
             raise _invalid(f"missing {field} parameter")
+        if (field, said[field]) == ("source", AUTO):
+            continue
         if said[field] not in assets.directions.languages:
             raise MalformedRequest(f"{str(said[field])[:16]} is not supported")
     source, target = said["source"], said["target"]
-    if source != target and not assets.directions.knows(source, target):
+    if source not in (AUTO, target) and not assets.directions.knows(source, target):
         raise MalformedRequest(
             f"{_named(target)} is not available as a target language from {_named(source)}"
         )
@@ -93,8 +99,20 @@ def _alternatives(said: Mapping[str, Any]) -> int:
     return wanted
 
 
+def _ranked(texts: Sequence[str], assets: Assets) -> list[Ranking]:
+    return [detect(text, assets.directions.languages) for text in texts]
+
+
+def _confidence(found: tuple[str, float]) -> dict[str, Any]:
+    return {"language": found[0], "confidence": round(100 * found[1], 2)}
+
+
 def _answer(
-    said: Mapping[str, Any], texts: Sequence[str], made: Sequence[Translation | None], many: int
+    said: Mapping[str, Any],
+    texts: Sequence[str],
+    made: Sequence[Translation | None],
+    many: int,
+    ranked: Sequence[Ranking] = (),
 ) -> dict[str, Any]:
     """Texts without words come back as they are, with no alternatives."""
     whole: dict[str, list[Any]] = {
@@ -102,6 +120,8 @@ def _answer(
     }
     if many:
         whole["alternatives"] = [one.alternatives if one else [] for one in made]
+    if ranked:
+        whole["detectedLanguage"] = [_confidence(ranking[0]) for ranking in ranked]
     return {name: of if isinstance(said["q"], list) else of[0] for name, of in whole.items()}
 
 
@@ -127,25 +147,43 @@ def routes(entrance: Entrance) -> list[Route]:
         with entrance.call(TASK, request) as call:
             said = _fields(request, await call.body(), engine.settings.max_json_depth)
             model = said.get("model", "")
-            texts, (source, target) = _texts(said), _languages(said, await assets(model))
+            there = await assets(model)
+            texts, (source, target) = _texts(said), _languages(said, there)
             if said.get("format", "text") != "text":
                 raise MalformedRequest(f"{str(said['format'])[:16]} format is not supported")
             many = _alternatives(said)
-            spoken = [text for text in texts if text.strip() and source != target]
-            made = iter(())
-            if spoken:
-                beam_size = max(BEAM_SIZE, many + 1)
+            ranked = await asyncio.to_thread(_ranked, texts, there) if source == AUTO else []
+            sources = [ranking[0][0] for ranking in ranked] or [source] * len(texts)
+            each: list[Translation | None] = [None] * len(texts)
+            for spoken in sorted(set(sources)):
+                where = [
+                    index
+                    for index, text in enumerate(texts)
+                    if sources[index] == spoken and text.strip()
+                ]
+                if ranked:
+                    where = [index for index in where if ranked[index][0][1] > 0]
+                if not where or not there.directions.knows(spoken, target):
+                    continue
                 try:
                     asked = Request(
-                        model=model, text=spoken, source=source, target=target,
-                        beam_size=beam_size, alternatives=many,
+                        model=model, text=[texts[index] for index in where], source=spoken,
+                        target=target, beam_size=max(BEAM_SIZE, many + 1), alternatives=many,
                     )  # fmt: skip
                 except ValidationError as error:
                     raise refusal(error) from error
                 answer: Any = await call.work(engine.answer(TASK, asked, **call.asked()))
-                made = iter(answer.translations)
-            each = [next(made) if text.strip() and source != target else None for text in texts]
-            return JSONResponse(_answer(said, texts, each, many), headers=OPEN)
+                for index, made in zip(where, answer.translations, strict=True):
+                    each[index] = made
+            return JSONResponse(_answer(said, texts, each, many, ranked), headers=OPEN)
+
+    async def detected(request: HttpRequest) -> Response:
+        with entrance.call(TASK, request) as call:
+            said = _fields(request, await call.body(), engine.settings.max_json_depth)
+            texts = _texts(said)
+            there = await assets(said.get("model", ""))
+            ranking = (await asyncio.to_thread(_ranked, ["\n".join(texts)], there))[0]
+            return JSONResponse([_confidence(one) for one in ranking], headers=OPEN)
 
     async def languages(request: HttpRequest) -> Response:
         known = (await assets()).directions
@@ -176,7 +214,7 @@ def routes(entrance: Entrance) -> list[Route]:
         return JSONResponse(told, headers=OPEN)
 
     async def absent(request: HttpRequest) -> Response:
-        raise NotFound("languages are not detected, and files not translated, on this server")
+        raise NotFound("files are not translated on this server")
 
     async def allowed(request: HttpRequest) -> Response:
         return Response(status_code=204, headers=OPEN)
@@ -188,7 +226,7 @@ def routes(entrance: Entrance) -> list[Route]:
         at("/translate", "POST", translate),
         at("/languages", "GET", languages),
         at("/frontend/settings", "GET", settings),
-        at("/detect", "POST", absent),
+        at("/detect", "POST", detected),
         at("/translate_file", "POST", absent),
     ]
 
@@ -225,9 +263,13 @@ def paths(tasks: Mapping[str, Task]) -> dict[str, Any]:
 
     body = {"required": True, "content": content}
     refusals = ("400", "413", "422", "429", "503", "504")
+    text = {"type": "object", "required": ["q"], "properties": {"q": {"type": "string"}}}
+    sent = {"application/json": {"schema": text, "example": {"q": "Guten Morgen."}}}
+    detection = operation("detect", *refusals, requestBody={"required": True, "content": sent})
     translate = operation("translate", *refusals, parameters=HEADERS, requestBody=body)
     return {
         "/translate": {"post": translate},
+        "/detect": {"post": detection},
         "/languages": {"get": operation("languages", "503")},
         "/frontend/settings": {"get": operation("settings", "503")},
     }

@@ -39,12 +39,22 @@ assert several["translatedText"][:2] == [GERMAN, " "]
 assert [len(found) for found in several["alternatives"]][:2] == [2, 0]
 assert post({**one, "target": "en"}) == (200, {"translatedText": one["q"]})
 
+found = post(
+    {**one, "q": ["Where is the library?", "Ich lese gerne Bücher.", "1"], "source": "auto"}
+)[1]
+assert [one["language"] for one in found["detectedLanguage"]] == ["en", "de", "en"]
+assert found["detectedLanguage"][2]["confidence"] == 0
+assert found["translatedText"] == [GERMAN, "Ich lese gerne Bücher.", "1"]
+single = post({**one, "source": "auto"})[1]
+assert single["translatedText"] == GERMAN
+assert single["detectedLanguage"]["confidence"] > 90
+assert api.detect("Où est la bibliothèque ?")[0]["language"] == "fr"
+
 for change, error in (
     ({"q": None}, "Invalid request: missing q parameter"),
     ({"source": None}, "Invalid request: missing source parameter"),
     ({"target": None}, "Invalid request: missing target parameter"),
     ({"source": "zz"}, "zz is not supported"),
-    ({"source": "auto"}, "auto is not supported"),
     (
         {"source": "de", "target": "fr"},
         "French (fr) is not available as a target language from German (de)",
