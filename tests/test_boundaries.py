@@ -16,6 +16,7 @@ ALLOWED = {
     "models/__main__.py": {
         "models",
         "export.__main__",
+        "export.agreement",
         "export.imported",
         "export.published",
         "service",

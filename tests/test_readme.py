@@ -10,9 +10,10 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_map_of_the_tree_is_that_of_the_files() -> None:
-    expected = runpy.run_path(str(ROOT / "docs" / "tree.py"))["with_tree"](README)
-    assert expected == README, "run make readme"
+def test_the_maps_of_the_tree_are_those_of_the_files() -> None:
+    tree = runpy.run_path(str(ROOT / "docs" / "tree.py"))
+    assert tree["with_tree"](README) == README, "run make readme"
+    assert tree["whole"]() == tree["MAP"].read_text(encoding="utf-8"), "run make readme"
 
 
 def test_every_task_has_the_call_that_would_be_written_now() -> None:

@@ -57,7 +57,10 @@ text, german = "Where is the library?", "Wo ist die Bibliothek?"
 translation = at("/models/translation")
 assert translation.translation(text, src_lang="en", tgt_lang="de").translation_text == german
 assert at("/pipeline/translation_en_to_de").translation(text).translation_text == german
-assert at("/models/a/b/pipeline/translation_en_to_de").translation(text).translation_text == german
+assert (
+    at("/models/a/translation/pipeline/translation_en_to_de").translation(text).translation_text
+    == german
+)
 greedy = translation.translation(
     text, src_lang="en", tgt_lang="de", generate_parameters={"num_beams": 1},
     clean_up_tokenization_spaces=True, truncation="do_not_truncate",
@@ -67,3 +70,4 @@ assert refused(translation.translation, text)[0] == 422
 status, said = refused(translation.translation, text, src_lang="en", tgt_lang="xx")
 assert (status, "'xx' is not one of" in said) == (422, True), said
 assert refused(at("/models/none").translation, text)[0] == 404
+assert refused(at("/models/a/b/pipeline/translation_en_to_de").translation, text)[0] == 404
