@@ -126,8 +126,9 @@ serving-page: $(DEVELOP)/.installed  ## write docs/serving.md from what was reco
 
 develop: $(DEVELOP)/.installed  ## the environment of training, export and checks
 
-readme:  ## rewrite the map of the tree in README.md
-	$(PYTHON) docs/tree.py
+readme: $(DEVELOP)/.installed  ## rewrite the maps of the tree and the table of limits
+	$(DEVELOP)/bin/python docs/tree.py
+	PYTHONPATH=. $(DEVELOP)/bin/python docs/limits.py
 
 calls: $(DEVELOP)/.installed  ## ask the running service and rewrite the calls in README.md
 	PYTHONPATH=. $(DEVELOP)/bin/python docs/calls.py

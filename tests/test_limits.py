@@ -23,7 +23,7 @@ def test_the_page_has_every_limit_as_the_code_has_it(monkeypatch: pytest.MonkeyP
     import limits
 
     text = limits.PAGE.read_text(encoding="utf-8")
-    assert limits.with_table(text) == text, "run `python docs/limits.py`"
+    assert limits.with_table(text) == text, "run make readme"
     sys.modules.pop("limits")
 
 

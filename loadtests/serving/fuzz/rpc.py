@@ -23,7 +23,9 @@ TIMEOUT_S = 120.0
 HUGE_BYTES = 33 * 2**20
 """Over the service's limit of a message."""
 MANNERS = ("wait",) * 12 + ("no time", "1 ms", "cancel")
-ALWAYS = {Code.OK, Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED, Code.UNIMPLEMENTED}
+ALWAYS = {
+    Code.OK, Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.RESOURCE_EXHAUSTED, Code.UNIMPLEMENTED,
+}  # fmt: skip
 ALLOWED = {
     "wait": ALWAYS,
     "no time": {*ALWAYS, Code.DEADLINE_EXCEEDED},

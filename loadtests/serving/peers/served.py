@@ -70,7 +70,8 @@ class Served:
         if self.task.name == JSON_TASK:
             request = self.task.request.model_validate_json(content)
         else:
-            binary = next(iter(self.task.request.model_fields))
+            fields = self.task.request.model_fields.items()
+            binary = next(name for name, field in fields if field.is_required())
             request = self.task.request.model_validate({binary: content})
         items = self.task.preprocess(request, self.assets)
         return Asked(

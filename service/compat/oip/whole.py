@@ -70,7 +70,10 @@ def _columns(model: type[BaseModel], skip: Iterable[str] = ()) -> list[Column]:
         if issubclass(element, BaseModel):
             taken = {column.spec.name for column in columns}
             for inner, of in element.model_fields.items():
-                datatype, empty = KINDS[kind(of.annotation)[1]]
+                label, type_ = kind(of.annotation)
+                if label == "repeated":  # lists of lists of lists are no tensor
+                    continue
+                datatype, empty = KINDS[type_]
                 unique = f"{name}.{inner}" if inner in taken else inner
                 columns.append(Column(Spec(unique, datatype, (-1, -1)), (name, inner), empty))
         else:
