@@ -6,7 +6,8 @@ computed for nobody, and what it could have answered it must not refuse.
 
 import math
 
-FIRST_GUESS = 2.0
+LEAST = 2.0
+"""Also the first guess: what calm times teach does not hold in the moment a rush begins."""
 IN_TIME, LEARNING = 0.99, 0.02
 """Of the answers that are foreseen to come late, so many shall be in time; and how much one of them
 changes the foresight."""
@@ -71,7 +72,7 @@ class Foresight:
     """
 
     def __init__(self) -> None:
-        self.ratio = FIRST_GUESS
+        self.ratio = LEAST
 
     def needed_s(self, expected_s: float) -> float:
         """The time that must be left for what is expected to take so long."""
@@ -83,4 +84,4 @@ class Foresight:
             return
         late = taken_s > expected_s * self.ratio
         self.ratio *= math.exp(LEARNING * (late - (1 - IN_TIME)))
-        self.ratio = min(max(self.ratio, 1.0), WORST)
+        self.ratio = min(max(self.ratio, LEAST), WORST)

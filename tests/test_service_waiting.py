@@ -10,7 +10,7 @@ import pytest
 
 from service import telemetry, waiting
 from service.errors import Overloaded, Unavailable
-from service.foresight import FIRST_GUESS, RESERVE
+from service.foresight import LEAST, RESERVE
 from service.telemetry import Labels
 from service.waiting import Entry, Waiting
 
@@ -142,7 +142,7 @@ def test_what_would_come_too_late_is_refused_at_once(clock: list[float]) -> None
         at_pace(queue, clock, 10)
         computed(queue, clock, 5, 0.5)
         add(queue, "a", 30)
-        needed_s = (3 + 0.2) * FIRST_GUESS * RESERVE
+        needed_s = (3 + 0.2) * LEAST * RESERVE
         before = refused("deadline")
         with pytest.raises(Overloaded, match=f"{needed_s - 2:.2f} s after the deadline") as caught:
             add(queue, "b", 1, 2, 1, deadline_s=clock[0] + 2)
@@ -162,7 +162,7 @@ def test_a_request_nobody_has_read_is_foreseen_to_cost_what_is_usual(clock: list
         for _ in range(500):
             add(queue, "usual", 5)
             queue.take(everything, wait=never)
-        soon_s = clock[0] + 8 * 0.5 * FIRST_GUESS * RESERVE
+        soon_s = clock[0] + 8 * 0.5 * LEAST * RESERVE
         queue.foresee(soon_s, coming=6)
         with pytest.raises(Overloaded, match="after the deadline"):
             queue.foresee(soon_s, coming=9)
@@ -175,7 +175,7 @@ def test_a_request_nobody_has_read_is_foreseen_to_cost_what_is_usual(clock: list
 def test_late_answers_make_the_door_refuse_sooner(clock: list[float]) -> None:
     async def scenario(queue: Waiting) -> None:
         at_pace(queue, clock, 10)
-        allowed_s = 2 * FIRST_GUESS * RESERVE + 0.1
+        allowed_s = 2 * LEAST * RESERVE + 0.1
 
         def late() -> None:
             add(queue, "before", 20)
