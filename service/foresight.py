@@ -6,7 +6,7 @@ computed for nobody, and what it could have answered it must not refuse.
 
 import math
 
-LEAST = 2.0
+LEAST = 2.5
 """Also the first guess: what calm times teach does not hold in the moment a rush begins."""
 IN_TIME, LEARNING = 0.99, 0.02
 """Of the answers that are foreseen to come late, so many shall be in time; and how much one of them
