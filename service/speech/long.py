@@ -146,6 +146,8 @@ async def transcribe(
                         yield said[len(text) :]
                         text = said
         finally:
-            for _, working in waiting:
+            left = [working for _, working in waiting]
+            for working in left:
                 working.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
         yield asked.answer(loaded, done, Timings(compute_ms=(monotonic() - began_s) * 1e3))
