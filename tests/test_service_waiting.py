@@ -199,10 +199,10 @@ def test_who_has_waited_too_long_to_be_in_time_is_turned_away_and_never_begins(
         computed(queue, clock, 10, 1)
         running = add(queue, "running", 10)
         assert queue.take(everything, wait=never) == running
-        (late,) = add(queue, "late", 10, deadline_s=clock[0] + 3)
-        (left,) = add(queue, "left", 10, deadline_s=clock[0] + 3)
-        (good,) = add(queue, "good", 10, deadline_s=clock[0] + 4)
-        clock[0] += 1.5
+        (late,) = add(queue, "late", 10, deadline_s=clock[0] + 4)
+        (left,) = add(queue, "left", 10, deadline_s=clock[0] + 4)
+        (good,) = add(queue, "good", 10, deadline_s=clock[0] + 5)
+        clock[0] += 2.5
         before, cost = refused("deadline"), queue.cost
         assert queue.take(everything, wait=never) == [good]
         left.future.cancel()
