@@ -11,6 +11,9 @@ SERVERS := peers-litserve peers-ray peers-mlserver peers-pytriton peers-vllm pee
 OPENVINO := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-r requirements/openvino.txt)
 # Modules whose annotated shapes are checked at every call while their tests run once more.
 SHAPED := models.attention,models.layers,models.architectures,service.audio,service.log_mel
+# Tests that serve nothing and time nothing, so that two of them may run at once.
+ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_models*.py \
+  tests/test_fine_tuning.py)
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
@@ -41,9 +44,11 @@ models: $(SERVE)/.installed  ## put the shipped models in the store
 clients: $(CLIENTS)/.installed  ## the clients of other servers' APIs, for the tests that use them
 
 test: $(DEVELOP)/.installed $(CLIENTS)/.installed  ## all tests that need neither data nor downloaded weights
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" --clients=$(CLIENTS)/bin/python
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" -n 2 $(ALONE)
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" --clients=$(CLIENTS)/bin/python \
+	  $(filter-out $(ALONE),$(wildcard tests/test_*.py))
 	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not clients" -k "not learn" \
-	  --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
+	  -n 2 --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
 
 test-data: $(DEVELOP)/.installed  ## the tests on real data (DATA_DIR) and on Whisper's weights
 	$(DEVELOP)/bin/python -m pytest -m "data or whisper" --data-dir=$(DATA_DIR)

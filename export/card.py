@@ -22,8 +22,8 @@ def fine_tuned(found: FineTuned) -> str:
     """Lines on the model that training went on from."""
     items = ", ".join(f"{name} {count}" for name, count in found.items.items())
     lines = [
-        f"| fine-tuned from | {found.base} |",
-        f"| fine-tuned on | {found.data} ({items}), sha256 {found.data_sha256} |",
+        f"| trained from | {found.base or 'random weights'} |",
+        f"| trained on | {found.data} ({items}), sha256 {found.data_sha256} |",
     ]
     return "\n".join(lines) + "\n"
 

@@ -49,14 +49,7 @@ def check(
             f"{dict(expected)}: have every attention call models/attention.py, and state as many"
         )
     try:
-        session = session_on(
-            mapped.provider,
-            file,
-            weights,
-            threads=1,
-            precision=mapped.precision,
-            packed=False,
-        )
+        session = session_on(mapped.provider, file, weights, threads=1, precision=mapped.precision)
     except Exception as error:  # ONNX Runtime has no common base for its errors
         raise ParityError(
             f"{graph.name}: ONNX Runtime {ort.__version__} does not open the graph on "

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import torch
@@ -16,7 +17,7 @@ from export.agreement import words as words_of
 from export.imported import import_model, name_of
 from export.published import from_published
 from models import evaluate as evaluation
-from models import fine_tuning, own, table
+from models import fine_tuning, fresh, own, table
 from models.catalogue import recipes
 from models.checkpoint import BadCheckpoint
 from models.datasets import librispeech
@@ -51,10 +52,10 @@ def train(
         typer.Option(help="Your own: a TSV, a folder of pictures, a CSV of recordings."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Of --from; default: by the data.")
+        int | None, typer.Option(min=1, help="Of --data; default: by the data.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="Of --from; default: by the task.")
+        float | None, typer.Option(min=0, help="Of --data; default: by the task.")
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Default: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's checkpoint.")] = False,
@@ -63,13 +64,14 @@ def train(
 ) -> None:
     """Train RECIPE and write its checkpoint, metrics and plot.
 
-    With --from and --data, RECIPE is a task, and a model of it learns from data of your own.
+    With --data, RECIPE is a task, and a model of it learns from data of your own: the one that
+    --from names, or a new one of our architecture.
     """
     if threads:
         torch.set_num_threads(threads)
     run_dir = run_dir or Path("runs") / recipe
     if base is not None or data is not None:
-        metrics = _fine_tuned(recipe, base, data, run_dir, steps, learning_rate, resume)
+        metrics = _on_own_data(recipe, base, data, run_dir, steps, learning_rate, resume)
     else:
         known = recipes()
         if recipe not in known:
@@ -81,7 +83,7 @@ def train(
     typer.echo("  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
-def _fine_tuned(
+def _on_own_data(
     task: str,
     base: str | None,
     data: Path | None,
@@ -93,13 +95,20 @@ def _fine_tuned(
     if task not in fine_tuning.RECIPES:
         known = ", ".join(fine_tuning.RECIPES)
         raise typer.BadParameter(f"{task!r} is not one of {known}, as --data needs")
-    if base is None or data is None:
-        raise typer.BadParameter("--from and --data go together")
-    console, recipe = Console(), fine_tuning.RECIPES[task]
+    if data is None:
+        raise typer.BadParameter("--from needs --data to learn from")
+    if base is None and task not in fresh.TASKS:
+        raise typer.BadParameter(f"{task} is not learnt from nothing: name a model with --from")
+    console = Console()
+    recipe = fresh.recipe(task) if base is None else fine_tuning.RECIPES[task]
     if learning_rate is not None:
         recipe = replace(recipe, learning_rate=learning_rate)
-    with refused(console, "not trained"):
-        start = _start(base, task)
+    with refused(console, "not trained"), TemporaryDirectory() as made:
+        start = (
+            fresh.fresh(task_of(task), data, Path(made), seed=recipe.seed)
+            if base is None
+            else _start(base, task)
+        )
         metrics = fine_tuning.fine_tune(
             start, recipe, data, run_dir, console=console, steps=steps, resume=resume
         )
@@ -116,7 +125,7 @@ def _start(name: str, task: str) -> fine_tuning.Start:
     manifest, trained = manifests.read(folder), from_published(folder)
     if manifest.answers != task:
         raise BadCheckpoint(f"{name} is a model for {manifest.answers}, not for {task}")
-    return fine_tuning.Start(manifest, trained.architecture, trained.model, trained.assets)
+    return fine_tuning.published(manifest, trained.architecture, trained.model, trained.assets)
 
 
 async def _measured(

@@ -1,4 +1,4 @@
-"""a trained model and data of one's own → a run folder, to be exported as any other."""
+"""a model and data of one's own → a run folder, to be exported as any other."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from models.recipe import Recipe
 from models.survey import Survey
 from models.train import fit
 from service.kinds import task_of
-from service.manifest import FineTuned, Manifest
+from service.manifest import Data, FineTuned, Imported, Manifest
 from service.tasks import Task
 from service.tasks import task as task_named
 
@@ -50,33 +50,47 @@ RECIPES = {
     )
 }
 """By task. A batch of translation is counted in tokens; `fitted` makes short what is small."""
-PASSES = 20
+PASSES, PASSES_FROM_NOTHING = 20, 100
 """Most often that training sees the data, unless it is told how many steps to make."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A published model to go on from."""
+    """A model to go on from."""
 
-    manifest: Manifest
+    name: str
+    """With its version; empty for random weights."""
+    task: Task
+    """As this kind of model does it."""
+    data: Data
+    """What it has seen."""
     architecture: Architecture
     model: nn.Module
     assets: Sequence[Path]
     """The files that serving needs besides graphs and weights."""
+    imported: Imported | None = None
+    """The checkpoint that it was made from."""
 
-    @property
-    def name(self) -> str:
-        return f"{self.manifest.name}:{self.manifest.version}"
 
-    @property
-    def task(self) -> Task:
-        """As this kind of model does it."""
-        return task_of(task_named(self.manifest.answers), self.manifest.graphs)
+def published(
+    manifest: Manifest, architecture: Architecture, model: nn.Module, assets: Sequence[Path]
+) -> Start:
+    """A published model to go on from."""
+    return Start(
+        name=f"{manifest.name}:{manifest.version}",
+        task=task_of(task_named(manifest.answers), manifest.graphs),
+        data=manifest.data,
+        architecture=architecture,
+        model=model,
+        assets=assets,
+        imported=manifest.imported,
+    )
 
 
 def fitted(recipe: Recipe, batches: int, *, steps: int | None) -> Recipe:
-    """The recipe for so many batches a pass: a few passes, each with an evaluation."""
-    steps = steps or min(recipe.steps, PASSES * batches)
+    """The recipe for so many batches a pass: some passes, each with an evaluation."""
+    passes = PASSES if recipe.base else PASSES_FROM_NOTHING
+    steps = steps or min(recipe.steps, passes * batches)
     return replace(
         recipe,
         steps=steps,
@@ -149,8 +163,8 @@ def fine_tune(
         )
         for split, training in (("train", True), ("dev", False))
     )
-    recipe = fitted(recipe, len(train), steps=steps)
     recipe = replace(recipe, base=start.name, data={**recipe.data, "sha256": found.sha256})
+    recipe = fitted(recipe, len(train), steps=steps)
     if resume:
         _same(run_dir, recipe)
     lineage(start, found).write(run_dir)
@@ -181,13 +195,9 @@ def _same(run_dir: Path, recipe: Recipe) -> None:
 
 
 def lineage(start: Start, found: Survey[Any]) -> Lineage:
-    manifest = start.manifest
     fine_tuned = FineTuned(
         base=start.name, data=found.path.name, data_sha256=found.sha256, items=found.counts
     )
     return Lineage(
-        task=manifest.answers,
-        data=manifest.data,
-        imported=manifest.imported,
-        fine_tuned=fine_tuned,
+        task=start.task.name, data=start.data, imported=start.imported, fine_tuned=fine_tuned
     )

@@ -10,8 +10,8 @@ PAD, END = "<pad>", "</s>"
 
 def train_subwords(
     sentences: Iterable[str], *, vocab: int, languages: Iterable[str], path: Path
-) -> None:
-    """Learn byte-level BPE (Sennrich et al. 2016) and save it.
+) -> dict[str, int]:
+    """Learn byte-level BPE (Sennrich et al. 2016) and save it; returns its tokens with their ids.
 
     Bytes are the alphabet, so no text is unknown. Ids 0 and 1 are padding and end of sentence;
     then one token per language that names the language to translate into.
@@ -28,3 +28,4 @@ def train_subwords(
     )
     tokenizer.train_from_iterator(sentences, trainer)
     tokenizer.save(str(path))
+    return tokenizer.get_vocab()

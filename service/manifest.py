@@ -125,10 +125,10 @@ class Imported(Record):
 
 
 class FineTuned(Record):
-    """The model that training went on from, and the data that it went on with."""
+    """The model that training went on from, and the data of one's own that it saw."""
 
     base: str
-    """Name and version."""
+    """Name and version; empty for random weights."""
     data: str
     """File or folder, as it is called there."""
     data_sha256: str

@@ -28,6 +28,7 @@ from models import checkpoint, fine_tuning
 from models.catalogue import architecture
 from models.checkpoint import BadCheckpoint
 from models.fine_tuning import RECIPES, Start, fine_tune
+from models.fine_tuning import published as from_manifest
 from models.recipe import Recipe
 from models.reference import Reference
 from service import manifest as manifests
@@ -42,8 +43,9 @@ TONES_HZ = {"low": 300, "high": 2_000}
 
 def start_of(folder: Path) -> Start:
     trained = from_published(folder)
-    manifest = manifests.read(folder)
-    return Start(manifest, trained.architecture, trained.model, trained.assets)
+    return from_manifest(
+        manifests.read(folder), trained.architecture, trained.model, trained.assets
+    )
 
 
 def quick(task: str, **changes: Any) -> Recipe:
@@ -160,7 +162,7 @@ def test_pictures_of_new_classes_are_learnt_and_the_card_says_from_what(
     assert manifest.imported is not None
     base = manifests.read(vit)
     card = (tmp_path / "own" / "MODEL_CARD.md").read_text()
-    assert f"| fine-tuned from | own-vit:{base.version} |" in card
+    assert f"| trained from | own-vit:{base.version} |" in card
     assert "| licence of the data or weights | apache-2.0 |" in card
     assert manifest.metrics["dev_accuracy"] == 1
 

@@ -153,7 +153,7 @@ def attentions(config: Config) -> dict[str, Attentions]:
     return {"model": Attentions(whole=config.layers)}
 
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 RECIPES = {
     "audio-classification": Recipe(
         preset="base",

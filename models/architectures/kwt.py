@@ -93,6 +93,6 @@ def attentions(config: Config) -> dict[str, Attentions]:
     return {"model": Attentions(whole=config.layers)}
 
 
-TOLERANCE = 2e-4
+TOLERANCE = 2e-5
 RECIPES: dict[str, Recipe] = {}
 """None: the weights are imported."""

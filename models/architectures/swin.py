@@ -204,6 +204,6 @@ def attentions(config: Config) -> dict[str, Attentions]:
     return {"model": Attentions(whole=sum(config.depths))}
 
 
-TOLERANCE = 5e-4
+TOLERANCE = 5e-5
 RECIPES: dict[str, Recipe] = {}
 """None: the weights are imported."""

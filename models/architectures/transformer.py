@@ -357,7 +357,7 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
     )
 
 
-TOLERANCE = 2e-4
+TOLERANCE = 2e-5
 
 
 def attentions(config: Config) -> dict[str, Attentions]:

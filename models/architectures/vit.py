@@ -220,7 +220,7 @@ def graphs(model: VisionTransformer) -> tuple[Graph]:
     return classifier(model, CONTRACT["model"], "pixels", (3, side, side), (3, 1, 2, 8, 64))
 
 
-TOLERANCE = 2e-4
+TOLERANCE = 2e-5
 
 
 def attentions(config: Config) -> dict[str, Attentions]:

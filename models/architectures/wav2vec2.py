@@ -301,6 +301,6 @@ def attentions(config: Config) -> dict[str, Attentions]:
     return {config.head: Attentions(whole=config.layers)}
 
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 RECIPES: dict[str, Recipe] = {}
 """None: the weights are imported."""

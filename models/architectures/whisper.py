@@ -228,7 +228,7 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
     )
 
 
-TOLERANCE = 5e-4
+TOLERANCE = 5e-5
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
