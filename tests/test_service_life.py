@@ -41,7 +41,7 @@ class Service:
     """The service in processes of its own, and what its clients saw."""
 
     def __init__(self, process: asyncio.subprocess.Process, http: int, rpc: int) -> None:
-        self.process = process
+        self.process, self.http, self.rpc = process, http, rpc
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{http}", timeout=30)
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{rpc}")
         self.stub = attendant_pb2_grpc.AttendantStub(self.channel)  # type: ignore[no-untyped-call]
