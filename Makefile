@@ -17,7 +17,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models clients test test-data check format evaluate tune load bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report
+.PHONY: serve models clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -113,6 +113,9 @@ bench-peers: $(DEVELOP)/.installed  ## Attendant beside other servers with the s
 
 bench-surfaces: $(DEVELOP)/.installed  ## what other servers' APIs cost beside our own doors
 	$(DEVELOP)/bin/python -m loadtests.serving.surfaces $(ARGS)
+
+bench-batch: $(DEVELOP)/.installed  ## offline batch beside the engine that it feeds
+	$(DEVELOP)/bin/python -m loadtests.batch $(ARGS)
 
 bench-first: $(DEVELOP)/.installed  ## how soon the first text of a stream comes
 	$(DEVELOP)/bin/python -m loadtests.serving.first $(ARGS)

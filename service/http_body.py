@@ -92,7 +92,7 @@ async def form_values(request: Request, body: bytes) -> dict[str, Any]:
     return dict(await form_items(request.headers, whole()))
 
 
-def _value(task: Task, name: str, value: Any) -> Any:
+def typed(task: Task, name: str, value: Any) -> Any:
     """A form or query value: text stays text where the field is one, else `5` is a number."""
     field = task.request.model_fields.get(name)
     if not isinstance(value, str) or field is None or field.annotation is str:
@@ -128,8 +128,8 @@ async def parse(request: Request, task: Task, settings: Settings) -> RequestMode
             values = {**request.query_params, binary: body}  # what curl calls --data-binary
         else:
             values = {**request.query_params, binary: body}
-        typed = {name: _value(task, name, value) for name, value in values.items()}
-        return task.request.model_validate(typed)
+        fields = {name: typed(task, name, value) for name, value in values.items()}
+        return task.request.model_validate(fields)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise MalformedRequest("the body is not JSON", "body") from error

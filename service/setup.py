@@ -73,10 +73,12 @@ def ready_to_install(folder: Path) -> Iterator[Path]:
         yield Path(into)
 
 
-def install_shipped() -> dict[str, str]:
-    """Put every shipped model in the store; returns name → tag, or why it is not there."""
+def install_shipped(only: str = "") -> dict[str, str]:
+    """Put every shipped model, or one, in the store; returns name → tag, or why it is not there."""
     outcomes = {}
     for name, folder in store.shipped().items():
+        if only not in ("", name):
+            continue
         try:
             manifest = manifests.read(folder)
             tag = f"{name}:{manifest.version}"

@@ -1,0 +1,127 @@
+"""`python -m loadtests.batch`: offline batch beside the engine that it feeds, in turns.
+
+Both answer the same items with the same engine in one process. The engine is asked by as many
+callers as keep it busy, with requests that lie ready in memory; a batch reads its items from a file
+and writes shards. A batch is held against the engine by the ratio within each round.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Annotated, Any
+
+import typer
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+
+from loadtests.serving.verdict import Row, conclude, judged
+from service.batch import rows
+from service.batch.asking import Asking, content_field
+from service.batch.output import Asked, Output
+from service.batch.records import records
+from service.batch.run import Run
+from service.batch.worker import LocalWorker
+from service.settings import Settings
+from service.setup import install_shipped
+from service.tasks import Task
+from service.tasks import task as task_of
+
+LEAST = 0.95
+"""Of the engine's own items a second."""
+SHARD_ITEMS = 5_000
+TALE = """The old house near the river is closed today because nobody in our small town has a key
+and the man who used to open it every morning went away with his dog last summer"""
+FIXED: dict[str, dict[str, str]] = {"translation": {"source": "en", "target": "de"}}
+
+
+def written(task: Task, items: int, folder: Path) -> Path:
+    """An input of so many items: sentences of 3 to 30 words, or copies of the task's example."""
+    draw = random.Random(0)
+    if task.name == "translation":
+        words = TALE.split()
+        texts = (" ".join(draw.choices(words, k=draw.randint(3, 30))) for _ in range(items))
+        path = folder / "in.txt"
+        path.write_text("".join(f"{text}.\n" for text in texts))
+        return path
+    content = getattr(task.example(), content_field(task))
+    path = folder / "in"
+    path.mkdir()
+    for number in range(items):
+        (path / f"{number:06}").write_bytes(content)
+    return path
+
+
+async def asked(worker: LocalWorker, requests: Sequence[Any], callers: int) -> None:
+    """What the engine does by itself: callers who each ask as soon as they are answered."""
+    left = iter(requests)
+
+    async def call() -> None:
+        for request in left:
+            await worker.engine.answer(worker.task.name, request)
+
+    await asyncio.gather(*(call() for _ in range(callers)))
+
+
+async def compared(
+    task: Task, fixed: dict[str, str], items: int, rounds: int, folder: Path
+) -> list[tuple[float, float]]:
+    """Items a second of the engine and of a batch, for each round after one that does not count."""
+    path = written(task, items, folder)
+    asking = Asking(task, {}, fixed, folder)
+    worker = LocalWorker(task, Settings())
+    tag = await worker.start("")
+    values = [asking.request(one.read()) for one in records(path, content_field(task))]
+    requests = [task.request.model_validate(one) for one in values]
+    terms = Asked(task=task.name, model=tag, input="", columns={}, fixed={}, shard_items=1)
+
+    async def batch(turn: int) -> None:
+        output = Output(folder / f"out-{turn}", ".jsonl")
+        output.begin(terms)
+        run = Run(asking, tag, output, rows.lines, lambda _: None, [worker])
+        await run.all(records(path, content_field(task)), SHARD_ITEMS)
+        output.close()
+
+    seen = []
+    for turn in range(rounds + 1):
+        times = {}
+        ways = {"engine": lambda: asked(worker, requests, worker.under_way),
+                "batch": lambda: batch(turn)}  # fmt: skip # noqa: B023
+        for name in ways if turn % 2 else reversed(ways):
+            began_s = perf_counter()
+            await ways[name]()
+            times[name] = perf_counter() - began_s
+        if turn:
+            seen.append((items / times["engine"], items / times["batch"]))
+    await worker.close()
+    return seen
+
+
+def main(
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
+    items: Annotated[int, typer.Option(min=1, help="Of each round; recordings: a tenth.")] = 4_000,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    record: Annotated[Path | None, typer.Option(help="Keep the table in this file.")] = None,
+) -> None:
+    """Compare items per second; exits 1 where a batch loses more than it may."""
+    table: list[Row] = []
+    for name in task or ["translation", "image-classification", "audio-classification"]:
+        install_shipped(only=name)
+        fixed = FIXED.get(name, {})
+        count = items // 10 if name == "automatic-speech-recognition" else items
+        with TemporaryDirectory() as folder:
+            seen = asyncio.run(compared(task_of(name), fixed, count, rounds, Path(folder)))
+        ratio = median(batch / engine for engine, batch in seen)
+        engine, batch = (median(one) for one in zip(*seen, strict=True))
+        saw = f"{ratio:.3f} x; {batch:.0f}/s beside {engine:.0f}/s"
+        table.append(judged(name, saw, f"at least {LEAST} x the engine", met=ratio >= LEAST))
+    conclude("bench-batch", table, {"items": items, "rounds": rounds}, record=record)
+
+
+if __name__ == "__main__":
+    typer.run(main)
