@@ -33,6 +33,7 @@ from loadtests.serving.compare.adapters import (
     payload,
     said,
 )
+from loadtests.serving.compare.clock import Clock
 from loadtests.serving.compare.measure import alone, words
 from loadtests.serving.compare.payloads import payloads
 from loadtests.serving.compare.peers import ATTENDANT, PEERS, Peer, on
@@ -47,6 +48,7 @@ CAT = {"labels": [{"label": "cat", "score": 0.9}]}
 TERMS = Terms(
     requests=2,
     callers=2,
+    warm_s=0.1,
     closed_s=0.2,
     bound_ms=100,
     percentile=0.5,
@@ -108,10 +110,13 @@ def peer(start: Callable[[], Any], name: str = "fake") -> Peer:
 
 
 def measure(
-    start: Callable[[], Any], places: Places, reference: list[str] | None = None
+    start: Callable[[], Any],
+    places: Places,
+    reference: list[str] | None = None,
+    share_s: float = 60.0,
 ) -> Compared:
     known = [example(PICTURE)] * TERMS.requests
-    found, _ = compare(peer(start), places, PICTURE, known, TERMS, reference, warm_s=0.1)
+    found, _ = compare(peer(start), places, PICTURE, known, TERMS, reference, share_s=share_s)
     return found
 
 
@@ -232,6 +237,21 @@ def test_a_server_is_measured_and_its_answers_are_held_against_the_reference(
     assert found.figures.same_ratio == 0.5
 
 
+def test_no_rate_is_tried_when_the_time_of_a_server_is_over(places: Places) -> None:
+    found = measure(lambda: answering(lambda: CAT), places, share_s=0.3)
+    assert found.figures
+    assert found.figures.closed_per_s > 0
+    assert (found.figures.trials, found.figures.open_per_s) == (0, None)
+
+
+def test_what_one_server_leaves_of_its_time_is_for_those_after_it() -> None:
+    clock = Clock(100, [1, 3, 1])
+    assert clock.share_s() == pytest.approx(20, abs=0.5)
+    assert clock.share_s() == pytest.approx(75, abs=0.5)
+    assert clock.share_s() == pytest.approx(100, abs=0.5)
+    assert Clock(0, [1]).share_s() == 0
+
+
 def test_answers_that_change_under_load_do_not_count(places: Places) -> None:
     number = count()
 
@@ -268,7 +288,7 @@ def test_a_server_that_is_not_installed_is_skipped_with_the_reason(places: Place
 def test_speaches_is_skipped_because_no_index_has_it(places: Places) -> None:
     speaches = next(each for each in PEERS if each.name == "speaches")
     known = [example("automatic-speech-recognition")]
-    found, _ = compare(speaches, places, speaches.tasks[0], known, TERMS, None)
+    found, _ = compare(speaches, places, speaches.tasks[0], known, TERMS, None, share_s=1)
     assert found.status == "skipped"
     assert "no package index has it" in found.reason
 
@@ -285,7 +305,9 @@ def test_one_that_is_missing_does_not_keep_the_others_from_being_measured(places
         peer(lambda: answering(lambda: CAT), "other"),
     ]
     known = [example(PICTURE)]
-    task_record = compare_all(peers, places, PICTURE, known, TERMS, lambda _: None, warm_s=0.1)
+    clock, told = Clock(60, [1, 1, 1]), list[str]()
+    task_record = compare_all(peers, places, PICTURE, known, TERMS, clock, told.append)
+    assert [line.split(": ")[1] for line in told] == [ATTENDANT.name, "gone", "other"]
     assert [each.status for each in task_record.peers.values()] == [
         "measured",
         "skipped",
@@ -322,6 +344,7 @@ def figures(closed_per_s: float, open_per_s: float | None) -> Figures:
         open_per_s=open_per_s,
         p50_ms=None if open_per_s is None else 10.0,
         p99_ms=None if open_per_s is None else 90.0,
+        fails_per_s=None if open_per_s is None else open_per_s * 1.1,
         trials=5,
         same_ratio=1.0,
     )
@@ -348,6 +371,7 @@ def test_rows_are_ordered_and_have_ratios_and_reasons(comparison: Comparison) ->
     assert [row[0] for row in (ours, fast, slow, gone)] == ["Attendant", "fast", "slow", "gone"]
     assert ours[1:3] == ["200", "150"]
     assert fast[1:3] == ["100 2.00x", "50 3.00x"]
+    assert fast[3] == "55"
     assert slow[1:4] == ["20 10.00x", "none", "–"]
     assert gone[-1] == "skipped: not | installed"
 

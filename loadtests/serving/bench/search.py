@@ -88,13 +88,15 @@ async def highest(
     precision: float,
     *,
     least_per_s: float = 0.1,
+    step: float = STEP,
+    worthwhile: Callable[[float], bool] = lambda _: True,
 ) -> list[Trial]:
-    """Try rates until the search is over; all trials in order."""
+    """Try rates until the search is over, or the next one is not worthwhile; trials in order."""
     trials: list[Trial] = []
-    search = rates(start_per_s, precision, step=STEP, least_per_s=least_per_s)
+    search = rates(start_per_s, precision, step=step, least_per_s=least_per_s)
     rate_per_s = next(search)
     with suppress(StopIteration):
-        while True:
+        while worthwhile(rate_per_s):
             trials.append(await attempt(rate_per_s))
             rate_per_s = search.send(trials[-1].held)
     return trials

@@ -1,7 +1,9 @@
 """`python -m loadtests.serving.compare`: Attendant and other servers, each alone, with one load."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +16,9 @@ from loadtests.serving.attendant import STORE, prepared
 from loadtests.serving.bench.servers import Missing, Places
 from loadtests.serving.compare import chart, page, record
 from loadtests.serving.compare.adapters import Payload
-from loadtests.serving.compare.measure import WARM_S, Unanswered, measured
-from loadtests.serving.compare.payloads import SPEECH, payloads
+from loadtests.serving.compare.clock import Clock
+from loadtests.serving.compare.measure import Unanswered, measured
+from loadtests.serving.compare.payloads import SPEECH, TRANSLATION, payloads
 from loadtests.serving.compare.peers import PEERS, Peer, on, versions
 from loadtests.serving.compare.record import Compared, TaskRecord, Terms
 from loadtests.serving.processes import NotStarted
@@ -23,7 +26,46 @@ from loadtests.verdict import budgets
 
 BOUND_MS = 1_000.0
 """Of a task without a budget."""
-TASKS = ("image-classification", "audio-classification", "translation", SPEECH)
+TASKS = ("image-classification", "audio-classification", TRANSLATION, SPEECH)
+MOST_REQUESTS = {SPEECH: 10}
+"""Each is asked alone first, and a recording takes a second."""
+WEIGHTS = {SPEECH: 3.0}
+"""Of a server's share of the time, where a request takes long; 1 otherwise."""
+
+
+@dataclass(frozen=True)
+class Thorough:
+    """How closely a run looks."""
+
+    minutes: float
+    requests: int
+    warm_s: float
+    closed_s: float
+    duration_s: float
+    precision: float
+    percentiles: dict[str, float]
+    """Of the tasks; the higher it is, the more requests each rate needs (`validity.py`)."""
+
+
+WHOLE = Thorough(
+    minutes=14,
+    requests=50,
+    warm_s=6,  # BentoML learns how long its batches take, anew every 5 s
+    closed_s=5,
+    duration_s=4,
+    precision=1.1,
+    percentiles={TRANSLATION: 0.95, SPEECH: 0.9},
+)
+SHORT = Thorough(
+    minutes=4,
+    requests=10,
+    warm_s=1,
+    closed_s=1,
+    duration_s=1,
+    precision=1.5,
+    percentiles=dict.fromkeys(TASKS, 0.9),
+)
+P99 = 0.99
 
 
 def compare(
@@ -34,9 +76,13 @@ def compare(
     terms: Terms,
     reference: Sequence[str] | None,
     *,
-    warm_s: float = WARM_S,
+    share_s: float,
 ) -> tuple[Compared, list[str] | None]:
-    """One server from start to end; what is missing or broken is told, not raised."""
+    """One server from start to end; what is missing or broken is told, not raised.
+
+    `share_s`: its time, after which no rate is tried.
+    """
+    ends_s = time.monotonic() + share_s
     try:
         found = dict(versions(peer, places))
         with peer.start(places, task) as server:
@@ -46,9 +92,9 @@ def compare(
                     peer.adapter,
                     known,
                     terms,
-                    warm_s=warm_s,
                     reference=reference,
                     exact=task != SPEECH,
+                    ends_s=ends_s,
                 )
             )
     except Missing as error:
@@ -64,17 +110,17 @@ def compare_all(
     task: str,
     known: Sequence[Payload],
     terms: Terms,
+    clock: Clock,
     tell: Callable[[str], None],
-    *,
-    warm_s: float = WARM_S,
 ) -> TaskRecord:
     """All servers of a task, one after another; the first one's answers are the reference."""
     reference: list[str] | None = None
     found: dict[str, Compared] = {}
     for peer in peers:
-        tell(f"{task}: {peer.name}")
+        share_s = clock.share_s()
+        tell(f"{task}: {peer.name}: about {share_s:.0f} s")
         found[peer.name], texts = compare(
-            peer, places, task, known, terms, reference, warm_s=warm_s
+            peer, places, task, known, terms, reference, share_s=share_s
         )
         reference = reference or texts
     date = datetime.now(UTC).date().isoformat()
@@ -92,8 +138,10 @@ def main(
     task: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
     peer: Annotated[list[str] | None, typer.Option(help="Only these beside Attendant.")] = None,
     data_dir: Annotated[Path, typer.Option(help="Folder with the data sets.")] = Path("data"),
-    duration_s: Annotated[float, typer.Option(min=1, help="Least time of one rate.")] = 30.0,
-    requests: Annotated[int, typer.Option(min=1, help="Known requests of each task.")] = 100,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="For all of it, but for what starts slowly. [default: 14; 4]"),
+    ] = None,
     callers: Annotated[int, typer.Option(min=1, help="Of the closed loop.")] = 16,
     threads: Annotated[int, typer.Option(min=1, help="For every server.")] = 2,
     seed: Annotated[int, typer.Option()] = 0,
@@ -118,21 +166,30 @@ def main(
     places = Places(prepared(store), environments, works, data_dir, threads)
     console = Console(width=None if Console().is_terminal else 160)
     comparison = record.read(folder / "peers.json")
-    for name in task or TASKS:
-        known = payloads(name, data_dir, min(requests, 10) if short else requests, seed=seed)
+    thorough, began_s = SHORT if short else WHOLE, time.monotonic()
+    wanted = [name for name in TASKS if not task or name in task]
+    weights = [WEIGHTS.get(name, 1.0) for name in wanted for _ in on(name, peer)]
+    clock = Clock(60 * (minutes or thorough.minutes), weights)
+
+    def tell(line: str) -> None:
+        console.print(f"{time.monotonic() - began_s:4.0f} s  {line}", highlight=False)
+
+    for name in wanted:
+        most = min(thorough.requests, MOST_REQUESTS.get(name, thorough.requests))
+        known = payloads(name, data_dir, most, seed=seed)
         terms = Terms(
             requests=len(known),
             callers=callers,
-            closed_s=3.0 if short else 10.0,
+            warm_s=thorough.warm_s,
+            closed_s=thorough.closed_s,
             bound_ms=budgets.read().of(name).p99_ms or BOUND_MS,
-            percentile=0.9 if short else 0.99,
-            duration_s=min(duration_s, 3.0) if short else duration_s,
-            precision=1.5 if short else 1.08,
+            percentile=thorough.percentiles.get(name, P99),
+            duration_s=thorough.duration_s,
+            precision=thorough.precision,
             threads=threads,
             seed=seed,
         )
-        with console.status(name) as status:
-            found = compare_all(on(name, peer), places, name, known, terms, status.update)
+        found = compare_all(on(name, peer), places, name, known, terms, clock, tell)
         console.print(page.table(name, found))
         comparison.tasks[name] = found
         # After each task, so that an interrupted run keeps those it has finished.

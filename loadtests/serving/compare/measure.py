@@ -1,7 +1,9 @@
 """a server, known requests → what it answers alone, in a closed loop and to Poisson arrivals."""
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import Sequence
 from random import Random
 
@@ -10,11 +12,14 @@ from loadtests.serving.bench.search import Terms as SearchTerms
 from loadtests.serving.calls import Caller, Kind, Reply
 from loadtests.serving.compare.adapters import Adapter, Payload, said
 from loadtests.serving.compare.record import Figures, Terms
+from loadtests.validity import requests_needed
 
-WARM_S = 6.0
-"""BentoML learns how long its batches take, anew every 5 s; the first guess is far too long."""
-SETTLE_S = 1.0
+SETTLE_S = 0.5
 LEAST_PER_S = 0.5
+START = 0.8
+"""Share of what a closed loop reached: a good first rate for most bounds."""
+STEP = 1.2
+"""Between the first rates; from there on the gap is halved."""
 
 
 class Unanswered(Exception):
@@ -73,8 +78,14 @@ async def closed(ask: Ask, *, callers: int, duration_s: float) -> float:
     return done / duration_s
 
 
-async def sustained(ask: Ask, start_per_s: float, terms: Terms) -> list[Trial]:
-    """Rates, until the highest one that keeps the bound is known."""
+async def sustained(
+    ask: Ask, start_per_s: float, terms: Terms, *, ends_s: float = math.inf
+) -> list[Trial]:
+    """Rates, until the highest one that keeps the bound is known.
+
+    `ends_s`, of the monotonic clock: no rate is tried whose requests would come after it.
+    """
+    needed = requests_needed(0, terms.percentile)
     of_search = SearchTerms(
         terms.bound_ms / 1e3, terms.duration_s, terms.seed, terms.precision, terms.percentile
     )
@@ -86,8 +97,16 @@ async def sustained(ask: Ask, start_per_s: float, terms: Terms) -> list[Trial]:
         await asyncio.sleep(SETTLE_S)
         return found
 
+    def worthwhile(rate_per_s: float) -> bool:
+        return time.monotonic() + max(terms.duration_s, needed / rate_per_s) <= ends_s
+
     return await highest(
-        attempt, max(start_per_s, LEAST_PER_S), terms.precision, least_per_s=LEAST_PER_S
+        attempt,
+        max(start_per_s, LEAST_PER_S),
+        terms.precision,
+        least_per_s=LEAST_PER_S,
+        step=STEP,
+        worthwhile=worthwhile,
     )
 
 
@@ -102,25 +121,29 @@ async def measured(
     known: Sequence[Payload],
     terms: Terms,
     *,
-    warm_s: float,
     reference: Sequence[str] | None,
     exact: bool,
+    ends_s: float = math.inf,
 ) -> tuple[Figures, list[str]]:
     """The figures of a server that has started, and what it says alone.
 
-    `reference` is what Attendant says; `exact` wants the same answers under load as alone.
+    `reference` is what Attendant says; `exact` wants the same answers under load as alone; after
+    `ends_s`, of the monotonic clock, no rate is tried.
     """
     async with Caller(url) as caller:
         texts = await alone(caller, adapter, known)
         ask = asking(caller, adapter, known, wanted=texts if exact else None, seed=terms.seed)
-        await closed(ask, callers=terms.callers, duration_s=warm_s)
+        await closed(ask, callers=terms.callers, duration_s=terms.warm_s)
         per_s = await closed(ask, callers=terms.callers, duration_s=terms.closed_s)
-        trials = await sustained(ask, per_s / 2, terms)
+        trials = await sustained(ask, START * per_s, terms, ends_s=ends_s)
     found = best(trials)
+    failed = [each.rate_per_s for each in trials if not each.held]
+    above = [rate for rate in failed if found is None or rate > found.rate_per_s]
     same = sum(words(a) == words(b) for a, b in zip(texts, reference or texts, strict=True))
     figures = Figures(
         closed_per_s=per_s,
         open_per_s=found.rate_per_s if found else None,
+        fails_per_s=min(above, default=None),
         p50_ms=found.p50_ms if found else None,
         p99_ms=found.p99_ms if found else None,
         trials=len(trials),

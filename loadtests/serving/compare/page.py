@@ -17,9 +17,9 @@ another. For classification and translation they also run the same ONNX files in
 Runtime with the same reading of requests, so that what differs is the server; a decoding loop is
 what its user would write, over a whole batch until its last sentence has ended. `closed` is what
 callers get who ask again at once; `open` is the highest rate of Poisson arrivals at which the
-percentile keeps the bound, counted from when a request was due; `x` is how many times as much
-Attendant does. An answer that is not the one given alone counts as none, except for speech, where
-rounding in another company may change a word.
+percentile keeps the bound, counted from when a request was due, and `fails at` the lowest tried
+at which it does not; `x` is how many times as much Attendant does. An answer that is not the one
+given alone counts as none, except for speech, where rounding in another company may change a word.
 
 ![Requests per second](peers.png)
 """
@@ -48,6 +48,7 @@ def rows(task: TaskRecord) -> list[list[str]]:
                 name,
                 number(each.closed_per_s) + _times(most_closed, each.closed_per_s),
                 _open(each) + _times(most_open, each.open_per_s),
+                "–" if each.fails_per_s is None else number(each.fails_per_s),
                 f"{each.p50_ms:.0f}" if each.p50_ms is not None else "–",
                 f"{each.p99_ms:.0f}" if each.p99_ms is not None else "–",
                 f"{each.same_ratio:.0%}",
@@ -57,12 +58,14 @@ def rows(task: TaskRecord) -> list[list[str]]:
     for name, peer in task.peers.items():
         if peer.figures is None:
             why = f"{peer.status}: {peer.reason.splitlines()[0] if peer.reason else ''}"
-            found.append([name, *("–" for _ in range(5)), why])
+            found.append([name, *("–" for _ in range(6)), why])
     return found
 
 
 def _open(figures: Figures) -> str:
-    return "none" if figures.open_per_s is None else number(figures.open_per_s)
+    if figures.open_per_s is None:
+        return "none" if figures.trials else "not tried"
+    return number(figures.open_per_s)
 
 
 def header(task: TaskRecord) -> list[str]:
@@ -71,6 +74,7 @@ def header(task: TaskRecord) -> list[str]:
         "server",
         f"closed({terms.callers}), requests/s",
         f"open, p{terms.percentile * 100:g} under {terms.bound_ms:.0f} ms, requests/s",
+        "fails at",
         "p50, ms",
         "p99, ms",
         "answers as Attendant's",
@@ -91,7 +95,8 @@ def section(name: str, task: TaskRecord) -> str:
         f"{where.cpu}, {where.cores} cores ({', '.join(where.flags)}), {where.memory_gib} GiB, "
         f"{where.system}; every server has {terms.threads} threads; {terms.requests} known "
         f"requests; rates of at least {terms.duration_s:g} s, found within a factor of "
-        f"{terms.precision:g}; seed {terms.seed}; {task.date}.",
+        f"{terms.precision:g} unless the time for the server ended before; seed {terms.seed}; "
+        f"{task.date}.",
         "<details><summary>Versions</summary>\n",
         markdown(["server", "versions"], versions),
         "\n</details>",

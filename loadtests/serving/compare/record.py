@@ -17,6 +17,8 @@ class Figures(Record):
     """Right answers per second to callers who ask again at once."""
     open_per_s: float | None
     """The highest rate of Poisson arrivals at which the percentile keeps the bound, if any did."""
+    fails_per_s: float | None = None
+    """The lowest rate above it that does not; none where the time of the server ended first."""
     p50_ms: float | None
     p99_ms: float | None
     """Both at that rate."""
@@ -41,13 +43,15 @@ class Terms(Record):
 
     requests: int
     callers: int
+    warm_s: float
     closed_s: float
     bound_ms: float
     percentile: float
     duration_s: float
     """Least time of one rate."""
     precision: float
-    """A search ends when the rate that fails is at most so many times the one that holds."""
+    """A search ends when the rate that fails is at most so many times the one that holds, or with
+    the time of the server."""
     threads: int
     seed: int
 
