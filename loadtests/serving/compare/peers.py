@@ -124,7 +124,8 @@ PEERS = (
         ("ray", "onnxruntime"),
         "peers-ray",
         RAW,
-        _of_module("ray_serve", "peers-ray", "/-/healthz"),
+        # Its own /-/healthz is that of the proxy, which is there before the replica.
+        _of_module("ray_serve", "peers-ray", "/{task}"),
     ),
     Peer(
         "MLServer",

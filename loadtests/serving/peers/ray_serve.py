@@ -11,7 +11,7 @@ from loadtests.serving.peers.served import MAX_BATCH, WINDOW_S, Asked, Served, t
 
 
 class Replica:
-    """Takes the picture, the recording or the JSON as the body."""
+    """Takes the picture, the recording or the JSON as the body; a GET when it has loaded."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.served = Served(name, threads=threads)
@@ -22,6 +22,8 @@ class Replica:
         return await asyncio.to_thread(self.served.answer, asked)
 
     async def __call__(self, request: Request) -> dict[str, Any]:
+        if request.method == "GET":
+            return {"ready": True}
         asked = await asyncio.to_thread(self.served.read, await request.body())
         found: dict[str, Any] = await self.answer(asked)
         return found
