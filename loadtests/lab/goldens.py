@@ -103,5 +103,8 @@ def asked_alone(
 
 
 def holds(call: Call, expected: str) -> bool:
-    """Whether the golden answer has the text that the task's example is known to give."""
-    return expected in json.dumps(call.golden, ensure_ascii=False)
+    """Whether the golden answer has the text that the task's example is known to give.
+
+    In either case of its letters, for a transcript may begin a sentence where another does not.
+    """
+    return expected.casefold() in json.dumps(call.golden, ensure_ascii=False).casefold()
