@@ -17,7 +17,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report
+.PHONY: serve models clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -70,12 +70,16 @@ tune: $(DEVELOP)/.installed  ## find the fastest way to run each model here (NAM
 	  automatic-speech-recognition); do \
 	  $(DEVELOP)/bin/python -m export tune $$name --data-dir $(DATA_DIR) || exit 1; done
 
-load: $(DEVELOP)/.installed  ## two minutes of every task on both doors (ARGS for options)
-	$(DEVELOP)/bin/python -m loadtests run --rate 5 --duration 120 --percentile 0.9 \
+load: $(DEVELOP)/.installed  ## two minutes of every task on both doors, streamed too (ARGS for options)
+	$(DEVELOP)/bin/python -m loadtests run --rate 6 --duration 120 --percentile 0.9 \
+	  --door REST --door gRPC --door REST-stream \
 	  --out build/load.json --report build/load $(ARGS)
 
 slo: $(DEVELOP)/.installed  ## the highest rate at which each task, and the mix, keeps its bound
 	$(DEVELOP)/bin/python -m loadtests search --door REST --minutes 14 --out build/slo.json --report build/slo $(ARGS)
+
+budgets: $(DEVELOP)/.installed  ## the budgets from what make load and make slo wrote last, with a margin
+	$(DEVELOP)/bin/python -m loadtests budgets build/load.json build/slo.json $(ARGS)
 
 load-report: $(DEVELOP)/.installed  ## docs/load from what make load and make slo wrote last
 	$(DEVELOP)/bin/python -m loadtests report build/slo.json build/load.json --out docs/load $(ARGS)

@@ -22,7 +22,7 @@ from loadtests.peers.machine import machine
 from loadtests.results import Comparison, Result, read, write
 from loadtests.serving.attendant import STORE, attendant, prepared
 from loadtests.verdict import baseline as baselines
-from loadtests.verdict import budgets
+from loadtests.verdict import budgets, derive
 from loadtests.verdict.ab import compared, fewest
 from loadtests.verdict.baseline import Baseline, BaselineError
 from loadtests.verdict.budgets import BudgetError, Budgets
@@ -30,7 +30,7 @@ from loadtests.verdict.budgets import BudgetError, Budgets
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(proof.app, name="prove", help="Hold the generator against what is known.")
 BOUND_MS = 1_000.0
-"""Of a search, for a task whose p99 has no budget."""
+"""Of a search, for a task whose file of budgets has none."""
 REFUSED = 2
 """Exit code where nothing could be measured; 1 where what was measured is invalid."""
 
@@ -193,7 +193,7 @@ def search(
     wanted, older = budgets_of(budget_file), older_of(baseline)
     console = Console(width=None if Console().is_terminal else 140)
     with ready(against, grpc, **about(door, task, payloads, goldens, seed)) as server:
-        bounds = {call.task: wanted.of(call.task).p99_ms or BOUND_MS for call in server.calls}
+        bounds = {call.task: wanted.of(call.task).bound_ms or BOUND_MS for call in server.calls}
         bounds |= weights(bound or [], 1.0)
         share_s = 60 * minutes / len(names(server))
         sought = Sought(bounds, share_s, precision=precision, generators=generators)
@@ -266,6 +266,27 @@ def baseline(
         print(baselines.save(results, folder))
     except BaselineError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+@app.command("budgets")
+def derive_budgets(
+    files: Annotated[list[Path], typer.Argument(help="What runs and searches wrote.")],
+    margin: Annotated[
+        float, typer.Option(min=1, help="Times may be so many times as long, rates as low.")
+    ] = 2.0,
+    out: Annotated[Path, typer.Option(help="File to write; figures not measured stay.")] = (
+        budgets.FILE
+    ),
+) -> None:
+    """Write what was measured, with a margin, as the budgets that later results have to keep."""
+    older = budgets_of(out) if out.exists() else Budgets()
+    results = [each for each in results_of(files) if not isinstance(each, Comparison)]
+    try:
+        new = derive.derived(results, older, margin)
+    except BudgetError as error:
+        raise typer.BadParameter(str(error)) from error
+    out.write_text(derive.text(new, results, margin), encoding="utf-8")
+    print(out)
 
 
 @app.command()

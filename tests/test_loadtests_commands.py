@@ -69,3 +69,16 @@ def test_a_void_result_is_no_baseline(tmp_path: Path) -> None:
     code, said = called("baseline", tmp_path / "run.json", "--folder", tmp_path)
     assert code == 2
     assert "a void result is no baseline: interrupted" in said
+
+
+def test_budgets_are_written_from_results_and_void_ones_are_refused(tmp_path: Path) -> None:
+    write(a_run(cell()), tmp_path / "run.json")
+    out = tmp_path / "budgets.toml"
+    code, said = called("budgets", tmp_path / "run.json", "--out", out)
+    assert (code, said.strip()) == (0, str(out)), said
+    code, said = called("report", tmp_path / "run.json", "--out", tmp_path, "--budgets", out)
+    assert code == 0, said
+    write(a_run(cell(), void=["interrupted"]), tmp_path / "run.json")
+    code, said = called("budgets", tmp_path / "run.json", "--out", out)
+    assert code == 2
+    assert "void result: interrupted" in said

@@ -6,7 +6,7 @@ import pytest
 from fake_results import MACHINE, a_run, a_search, cell
 
 from loadtests.results import Fault, Faults
-from loadtests.verdict import baseline, budgets, judge
+from loadtests.verdict import baseline, budgets, derive, judge
 from loadtests.verdict.budgets import Budget, BudgetError, Budgets, Mix
 from service.tasks import tasks
 
@@ -212,3 +212,41 @@ def test_the_first_words_of_an_error_are_in_the_verdict() -> None:
     failing.faults[Fault.WRONG] = Faults(count=1, first="Hund is not Katze")
     rows = rows_of(judge.of_run(a_run(failing), WANTED))
     assert "1 wrong: Hund is not Katze" in rows["errors"].why
+
+
+def test_budgets_are_what_was_measured_with_a_margin_and_keep_what_was_not(tmp_path: Path) -> None:
+    streamed = cell(door="REST-stream", middle_ms=70)
+    streamed.first_token = streamed.latency
+    run, search = a_run(cell(), streamed), a_search(best_per_s=57.3)
+    chosen = Budget(bound_ms=800, p99_ms=1, requests_per_s=1)
+    older = Budgets(tasks={"translation": chosen}, mix=Mix(requests_per_s=3))
+    new = derive.derived([run, search], older, margin=2)
+    of = new.of("translation")
+    slowest = streamed.latency
+    for figure, ratio in judge.PERCENTILES.items():
+        seen_ms = 2 * slowest.percentile_ms(ratio)
+        assert seen_ms <= getattr(of, figure) <= 1.1 * seen_ms
+    assert of.first_token_p95_ms == of.p95_ms
+    assert (of.bound_ms, of.errors, of.requests_per_s) == (800, 0, 28)
+    assert new.mix == Mix(errors=0, requests_per_s=3)
+    file = tmp_path / "budgets.toml"
+    file.write_text(derive.text(new, [run, search], 2))
+    assert budgets.read(file) == new
+    assert "a cpu, 2 cores" in file.read_text()
+    assert not judge.failed([*judge.of_run(run, new), *judge.of_search(search, new)])
+
+
+def test_budgets_do_not_follow_from_void_results_or_two_machines() -> None:
+    with pytest.raises(BudgetError, match="void result: interrupted"):
+        derive.derived([a_run(cell(), void=["interrupted"])], Budgets(), 2)
+    other = MACHINE.model_copy(update={"cores": 64})
+    with pytest.raises(BudgetError, match="different machines"):
+        derive.derived([a_run(cell()), a_run(cell(), machine=other)], Budgets(), 2)
+
+
+def test_the_throughput_of_a_mixed_load_is_held_against_that_of_the_mix() -> None:
+    mixed = a_run(cell(count=500), cell("image-classification"), scenario="closed", rate_per_s=None)
+    wanted = Budgets(tasks={"translation": Budget(requests_per_s=10)}, mix=Mix(requests_per_s=20))
+    assert [(row.subject, row.met) for row in judge.of_run(mixed, wanted)] == [
+        ("closed mix", "yes")
+    ]

@@ -216,7 +216,8 @@ def _skipped(subject: str, why: str) -> Row:
     )
 
 
-def _words(machine: Machine) -> str:
+def words(machine: Machine) -> str:
+    """The machine in a line."""
     return f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, {machine.system}"
 
 
@@ -224,7 +225,7 @@ def against(results: Sequence[Run | Search], baseline: Baseline, tolerance: floa
     """What has changed; a row that says why where something cannot be compared."""
     strangers = [each for each in results if not same_machine(each.machine, baseline.machine)]
     if strangers:
-        was, is_ = _words(baseline.machine), _words(strangers[0].machine)
+        was, is_ = words(baseline.machine), words(strangers[0].machine)
         return [_skipped("baseline", f"it was taken on {was}; this is {is_}")]
     return [
         row

@@ -39,10 +39,11 @@ class Mix(Table):
 class Budget(Mix):
     """What one task has to keep on each door; what is left out is not judged."""
 
+    bound_ms: Time | None = None
+    """What users are promised: the bound of a search, and of a comparison with other servers."""
     p50_ms: Time | None = None
     p95_ms: Time | None = None
     p99_ms: Time | None = None
-    """Also the bound of a search."""
     first_token_p95_ms: Time | None = None
     """Until the first text of a streamed answer."""
 

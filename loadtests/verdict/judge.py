@@ -123,10 +123,22 @@ def of_run(run: Run, budgets: Budgets) -> list[Row]:
                     )
                 )
         rows.append(_errors(subject, cell, budget))
-        if closed and budget.requests_per_s is not None:
-            seen = cell.answered / run.duration_s if run.duration_s else 0.0
-            rows.append(at_least(subject, "requests_per_s", seen, budget.requests_per_s))
+    if closed:
+        rows.append(_throughput(run, budgets))
     return [row for row in rows if row]
+
+
+def _throughput(run: Run, budgets: Budgets) -> Row | None:
+    """Of callers who wait: one task's on one door, or that of all together."""
+    cells = run.cells()
+    single = len(cells) == 1
+    wanted_per_s = (budgets.of(cells[0].task) if single else budgets.mix).requests_per_s
+    if wanted_per_s is None:
+        return None
+    answered = sum(cell.answered for cell in cells)
+    seen_per_s = answered / run.duration_s if run.duration_s else 0.0
+    name = f"{cells[0].task} {cells[0].door}" if single else "mix"
+    return at_least(f"{run.terms.scenario} {name}", "requests_per_s", seen_per_s, wanted_per_s)
 
 
 def _of_searched(found: Searched, budgets: Budgets) -> list[Row]:

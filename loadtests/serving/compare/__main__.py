@@ -182,7 +182,7 @@ def main(
             callers=callers,
             warm_s=thorough.warm_s,
             closed_s=thorough.closed_s,
-            bound_ms=budgets.read().of(name).p99_ms or BOUND_MS,
+            bound_ms=budgets.read().of(name).bound_ms or BOUND_MS,
             percentile=thorough.percentiles.get(name, P99),
             duration_s=thorough.duration_s,
             precision=thorough.precision,
