@@ -1,8 +1,5 @@
 """Options and fixtures of all tests."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,18 +119,7 @@ def finished_run(tiny_trained: Any, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def every_surface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The HTTP and the gRPC port of a service with every surface, in a process of its own."""
-    tests = Path(__file__).parent
-    paths = os.pathsep.join([str(tests.parent), str(tests)])
-    service = subprocess.Popen(
-        [sys.executable, tests / "fake_service.py", tmp_path_factory.mktemp("scripted")],
-        env={**os.environ, "PYTHONPATH": paths, "BENTOML_DO_NOT_TRACK": "True"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert service.stdout is not None
-    ready, http, rpc = service.stdout.readline().split()
-    assert ready == "ready"
-    yield http, rpc
-    service.terminate()
-    service.wait(20)
-    service.stdout.close()
+    from fake_service import started
+
+    with started(tmp_path_factory.mktemp("scripted")) as (_, http, rpc):
+        yield http, rpc

@@ -3,8 +3,11 @@
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +26,32 @@ from service.settings import Settings
 from service.tasks import automatic_speech_recognition as speech
 from service.tasks import tasks
 
+TESTS = Path(__file__).parent
 SHIPPED = ("audio-classification", "image-classification", "translation")
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[int, str, str]]:
+    """This file in a process: its id, and its HTTP and gRPC ports; the folder is for Whisper."""
+    variables = {
+        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    service = subprocess.Popen(
+        [sys.executable, __file__, folder],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert service.stdout is not None
+    try:
+        ready, http, rpc = service.stdout.readline().split()
+        assert ready == "ready"
+        yield service.pid, http, rpc
+    finally:
+        service.terminate()
+        service.wait(20)
+        service.stdout.close()
 
 
 async def served() -> Engine:
