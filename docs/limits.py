@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service import audio, pixels
+from service.compat.libretranslate import docx, said, translate_file
 from service.compat.oip import raw, tensors, whole
 from service.live import session
 from service.settings import Settings
@@ -56,6 +57,13 @@ FIXED = (
     ("inputs.NAME", f"{raw.MAX_ROWS} rows", "OIP, a graph", "422"),
     ("audio", f"{session.MAX_CHUNK_BYTES} bytes at a time", "live speech", "413"),
     ("rate_hz", f"{session.MIN_RATE_HZ} to {session.MAX_RATE_HZ}", "live speech", "422"),
+    ("q", f"{translation.MAX_TEXT_CHARS} characters of a text, {translation.MAX_TEXTS} texts",
+     "LibreTranslate", "400"),
+    ("glossary", f"{said.MAX_TERMS} terms of {said.MAX_TERM_CHARS} characters", "LibreTranslate",
+     "400"),
+    ("file", f"{translate_file.MAX_DOCUMENT_CHARS} characters", "LibreTranslate", "400"),
+    ("file", f"{docx.MOST_FILES} files in a .docx, unpacked as much as a body", "LibreTranslate",
+     "413"),
     ("body", "32 fields and one file of a form", "all", "400"),
 )  # fmt: skip
 

@@ -68,6 +68,18 @@ class _InMemory(MultiPartParser):
     spool_max_size = sys.maxsize
 
 
+class File(bytes):
+    """A file of a form, and what its client calls it."""
+
+    name = ""
+
+    @classmethod
+    async def of(cls, part: UploadFile) -> "File":
+        file = cls(await part.read())
+        file.name = part.filename or ""
+        return file
+
+
 async def form_items(
     headers: Headers, body: AsyncGenerator[bytes, None]
 ) -> list[tuple[str, str | bytes]]:
@@ -76,7 +88,7 @@ async def form_items(
     try:
         form = await _InMemory(headers, body, max_files=1, max_fields=32).parse()
         for name, part in form.multi_items():
-            items.append((name, await part.read() if isinstance(part, UploadFile) else part))
+            items.append((name, await File.of(part) if isinstance(part, UploadFile) else part))
         await form.close()
     except MultiPartException as error:
         raise MalformedRequest(f"not a multipart form: {error.message}", "body") from error

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     """PEM file: clients must show a certificate that one of these authorities signed."""
+    files_dir: Path | None = None
+    """Where translated files wait to be fetched; several workers translate files only with it."""
+    files_bytes: int = Field(default=256 * MIB, ge=1_024)
+    """Of all of them together: the oldest make room."""
+    files_keep_s: float = Field(default=1_800, gt=0)
+    """How long each can be fetched."""
     queue_batches: int = Field(default=32, ge=1)
     """Full batches of work that may wait per model before requests are refused."""
     models: Names = ()

@@ -235,6 +235,7 @@ def test_a_page_with_no_secrets_and_the_probes_ask_for_no_key(tmp_path: Path) ->
         for path in ("/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready", "/v2"):
             assert (await doors.http.get(path)).status_code == 200, path
         assert (await doors.http.options("/translate")).status_code == 204
+        assert (await doors.http.get("/download_file/none")).status_code == 404
 
     asking_for_keys(scenario, tmp_path / "keys.db")
 

@@ -27,7 +27,8 @@ Refuse = Callable[[Problem, str], Response]
 
 OPEN = {"/", "/docs", "/openapi.json", "/livez", "/readyz", "/healthz", "/health", "/v2",
         "/v2/health/live", "/v2/health/ready", "/frontend/settings"}  # fmt: skip
-OPEN_FOLDER = "/static_content/"
+OPEN_FOLDERS = ("/static_content/", "/download_file/")
+"""Files of the page, and files by names that only their owners know."""
 ADMIN_PATHS = {"/metrics", "/status"}
 ADMIN_FOLDERS = ("/admin/", "/v2/repository/")
 KEY_IN_BODY = {"/translate", "/translate_file", "/detect", "/languages", "/suggest"}
@@ -36,7 +37,7 @@ KEY_IN_BODY = {"/translate", "/translate_file", "/detect", "/languages", "/sugge
 
 def needed(path: str) -> Scope | None:
     """The scope that a path asks for; None where everybody may."""
-    if path in OPEN or path.startswith(OPEN_FOLDER):
+    if path in OPEN or path.startswith(OPEN_FOLDERS):
         return None
     return ADMIN if path in ADMIN_PATHS or path.startswith(ADMIN_FOLDERS) else "infer"
 

@@ -6,7 +6,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from service.compat import huggingface, libretranslate
+from service.compat import huggingface
+from service.compat.libretranslate import paths as libretranslate_paths
+from service.compat.libretranslate import routes as libretranslate
+from service.compat.libretranslate.said import refuse as libretranslate_refuse
 from service.compat.oip import paths as oip_paths
 from service.compat.oip import rest as oip
 from service.compat.openai import audio as openai
@@ -33,8 +36,8 @@ def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
 
 def refused(problem: Problem, path: str) -> Response:
     """A problem as the clients of the surface that has this path read it."""
-    if path in libretranslate.PATHS:
-        return libretranslate.refuse(problem, path)
+    if path in libretranslate_paths.PATHS:
+        return libretranslate_refuse(problem, path)
     if path.startswith(openai.PREFIX):
         return openai_refuse(problem, path)
     return problem_response(problem, path)
@@ -42,5 +45,5 @@ def refused(problem: Problem, path: str) -> Response:
 
 def described(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """The paths of all surfaces for the OpenAPI document."""
-    described = (oip_paths, openai_paths, libretranslate, huggingface)
+    described = (oip_paths, openai_paths, libretranslate_paths, huggingface)
     return {path: of for one in described for path, of in one.paths(tasks).items()}
