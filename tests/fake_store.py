@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fake_models import shouting
-from fake_tasks import WEIGH
+from fake_tasks import WEIGH, ShoutRequest
 
 from service import store
 from service.engine import Engine
@@ -92,3 +92,37 @@ def with_store(
         patch.setattr(store, "kind_of", lambda folder, task: task)
         patch.setattr("service.registry.Registry.scan", scanned)
         asyncio.run(run())
+
+
+LAZY: dict[str, Any] = {"preload": ()}
+TWO = {**LAZY, "model_memory_bytes": 2 * SIZE_BYTES}
+ONE = {**LAZY, "model_memory_bytes": SIZE_BYTES}
+
+
+async def ask(engine: Engine, model: str = "", **given: Any) -> str:
+    answer = await engine.answer("shout", ShoutRequest(text="a", model=model), **given)
+    return answer.model
+
+
+def loaded(engine: Engine) -> set[str]:
+    listed = engine.listing().models
+    return {f"{one.name}:{one.version}" for one in listed if one.state == "loaded"}
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def slow(made: Store) -> Any:
+    """Requests of the task are computed until this event is set."""
+    event = threading.Event()
+
+    def forward(model: Any, assets: Any, items: Any) -> list[dict[str, Any]]:
+        if model.name in held:
+            assert event.wait(timeout=20)
+        return [{} for _ in items]
+
+    held: set[str] = set()
+    made.tasks[0] = shouting(forward=forward)
+    return event, held
