@@ -57,6 +57,9 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
             reference=graph,
             attentions=attentions[graph.name],
             file=folder.parent / f".{name}.{graph.name}.onnx",
+            # Imports may be large. Packing alone tells theirs from the session that serves, and
+            # that is the runtime's own, and is checked with ours.
+            packed=trained.imported is None,
         )
         if wanted.precision == "float16":
             exact = replace(wanted, provider="cpu", precision="float32")
@@ -101,6 +104,7 @@ def _checked(
     attentions: Attentions,
     tolerance: float,
     file: Path,
+    packed: bool,
 ) -> tuple[onnx.ModelProto, Weights, GraphParity]:
     """Trace a graph and hold it against the reference; returns it without its weights, and them.
 
@@ -124,6 +128,7 @@ def _checked(
             mapped=mapped,
             attentions=attentions,
             tolerance=tolerance,
+            packed=packed,
         )
     finally:
         file.unlink(missing_ok=True)

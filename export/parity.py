@@ -33,8 +33,11 @@ def check(
     mapped: Mapped,
     attentions: Attentions,
     tolerance: float,
+    packed: bool,
 ) -> GraphParity:
     """Compare the published file with the module; raises `ParityError`.
+
+    The session is the one that serves if `packed`, and else one that takes less memory.
 
     What is rounded away grows with the values, so differences, and the tolerance, are shares of
     the largest value of an output; in float32 only where that is above one.
@@ -49,7 +52,14 @@ def check(
             f"{dict(expected)}: have every attention call models/attention.py, and state as many"
         )
     try:
-        session = session_on(mapped.provider, file, weights, threads=1, precision=mapped.precision)
+        session = session_on(
+            mapped.provider,
+            file,
+            weights,
+            threads=1,
+            precision=mapped.precision,
+            packed=packed,
+        )
     except Exception as error:  # ONNX Runtime has no common base for its errors
         raise ParityError(
             f"{graph.name}: ONNX Runtime {ort.__version__} does not open the graph on "

@@ -72,13 +72,20 @@ def session_on(
     *,
     threads: int,
     precision: Precision,
+    packed: bool = True,
 ) -> ort.InferenceSession:
-    """A session on this provider and no other; raises where it is not installed or fails."""
+    """A session on this provider and no other; raises where it is not installed or fails.
+
+    Not `packed`, weights stay as they are stored: that is slower, and one or two copies less.
+    """
     if not installed(provider):
         raise RuntimeError(f"{provider} is not installed")
     options = ort.SessionOptions()
     options.log_severity_level = 3
     providers = use(options, provider, precision=precision, threads=threads)
+    if not packed:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.add_session_config_entry(DISABLED, "ConstantFolding")
     names = list(weights)
     options.add_external_initializers(
         names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
