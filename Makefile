@@ -7,6 +7,12 @@ DATA_DIR ?= data
 PEERS := build/peers
 ENGINES := peers peers-optimum-onnx peers-vllm
 SERVERS := peers-litserve peers-ray peers-mlserver peers-pytriton peers-vllm peers-serving
+# Of the images; docs/deploy.md says what they mean.
+CONTAINERS ?= docker
+BASE_IMAGE ?= python:3.11-slim
+IMAGE ?= attendant
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILD_OPTS ?=
 # OpenVINO's provider is a plugin, built for this platform only.
 OPENVINO := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-r requirements/openvino.txt)
 # Modules whose annotated shapes are checked at every call while their tests run once more.
@@ -17,7 +23,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -40,6 +46,27 @@ serve: $(SERVE)/.installed  ## install what serving needs, then serve on HTTP_PO
 
 models: $(SERVE)/.installed  ## put the shipped models in the store
 	$(SERVE)/bin/python -m service install
+
+image: models  ## the image IMAGE:cpu, by CONTAINERS on BASE_IMAGE (EXTRA=openvino for the plugin)
+
+image-gpu: EXTRA := gpu
+image-gpu: models  ## the image IMAGE:gpu, with onnxruntime-gpu and CUDA's libraries
+
+image image-gpu:
+	BENTOML_DO_NOT_TRACK=True $(SERVE)/bin/bentoml build
+	# In /, since BentoML refuses a template outside of the folder it is called in, also its own
+	# copy (bentoml#5566); as docker's format, since the other one has no health check.
+	cd / && BENTOML_DO_NOT_TRACK=True BUILDAH_FORMAT=docker \
+	  $(abspath $(SERVE))/bin/bentoml containerize attendant:latest --backend $(CONTAINERS) \
+	  --image-tag $(IMAGE):$(or $(EXTRA),cpu) --opt build-arg=BASE_IMAGE=$(BASE_IMAGE) \
+	  --opt build-arg=EXTRA=$(EXTRA) --opt build-arg=VERSION=$(VERSION) \
+	  --opt build-arg=REVISION=$(shell git rev-parse --short HEAD) $(BUILD_OPTS)
+
+base-image:  ## BASE_IMAGE from Debian's packages, as root, where registries are out of reach
+	deploy/image/base.sh $(BASE_IMAGE)
+
+test-image: image $(DEVELOP)/.installed  ## build the image, run it with podman, and hold it to its promises
+	$(DEVELOP)/bin/python -m pytest -s tests/test_image.py --image=$(IMAGE):$(or $(EXTRA),cpu)
 
 clients: $(CLIENTS)/.installed  ## the clients of other servers' APIs, for the tests that use them
 
@@ -149,7 +176,7 @@ proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
 	$(DEVELOP)/bin/python -m service.pb
 
 lock:  ## resolve requirements/*.in into the pinned *.txt
-	for name in serve develop clients; do \
+	for name in serve develop clients image; do \
 	  rm -rf build/lock && $(PYTHON) -m venv build/lock && \
 	  build/lock/bin/pip install --quiet -r requirements/$$name.in && \
 	  { echo "# Written by make lock from $$name.in."; build/lock/bin/pip freeze | sed 's/+cpu$$//'; } \

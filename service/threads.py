@@ -13,7 +13,10 @@ def behind_the_doors() -> None:
 
     A door needs little and needs it now: to refuse, to say how it is, to let a client go. Under
     three times its capacity the service answered a fifth more in time, and refused three times as
-    soon. Only Linux has priorities of single threads.
+    soon. Only Linux has priorities of single threads; who was started with a lower one keeps it,
+    since only root may raise it.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), BEHIND)
+        here = get_native_id()
+        lowered = max(BEHIND, os.getpriority(os.PRIO_PROCESS, here))
+        os.setpriority(os.PRIO_PROCESS, here, lowered)

@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=".venv-clients/bin/python",
         help="interpreter of the environment with requirements/clients.txt",
     )
+    parser.addoption("--image", help="the image of make image; without it, nothing runs in one")
 
 
 @pytest.fixture(scope="session")

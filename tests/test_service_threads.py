@@ -24,6 +24,16 @@ def started() -> int:
 def test_one_thread_steps_back_with_those_it_starts_and_no_other() -> None:
     own = nice()
     with ThreadPoolExecutor(1, initializer=behind_the_doors) as computing:
-        assert computing.submit(nice).result() == BEHIND
-        assert computing.submit(started).result() == BEHIND
+        assert computing.submit(nice).result() == max(BEHIND, own)
+        assert computing.submit(started).result() == max(BEHIND, own)
     assert nice() == own
+
+
+def test_one_that_is_further_back_stays_there() -> None:
+    def further() -> int:
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), 17)
+        behind_the_doors()
+        return nice()
+
+    with ThreadPoolExecutor(1) as computing:
+        assert computing.submit(further).result() == 17
