@@ -22,9 +22,11 @@ from service.session import Runner, bound, read_weights
 from service.store import open_model
 from service.tasks import task as task_of
 
-WHOLE = {"whisper": ("encoder", "decoder")}
+WHOLE = {"whisper": ("encoder", "decoder", "alignment")}
 """Graphs whose matrices stay in floats. Rounding only those of Whisper's encoder cost 0.8 points of
 word error rate, those of its decoder and its keys and values 0.8, and the latter alone nothing."""
+OVER_INT8 = {"encoder": hand_over_int8, "decoder": step_over_int8}
+"""Graphs that keys and values pass between."""
 SAMPLES = 200
 """Requests of the dev split from which the range of keys and values is taken."""
 BATCH = 8
@@ -81,8 +83,8 @@ def to_int8(
     for name, entry in manifest.graphs.items():
         proto = onnx.load(folder / entry.file, load_external_data=False)
         taken = bound(stored, entry.weights)
-        if scales:
-            proto = (step_over_int8 if name == "decoder" else hand_over_int8)(proto, scales)
+        if scales and name in OVER_INT8:
+            proto = OVER_INT8[name](proto, scales)
         if entry.provider == "cpu" and name not in whole:
             small = for_few_rows(proto, taken) if name == "decoder" else None
             proto, taken = quantize(proto, taken)

@@ -285,12 +285,46 @@ class DecoderLayer(EncoderLayer):
         bias: Float[Tensor, "#batch heads tgt_len tgt_len"] | None = None,
     ) -> Float[Tensor, "batch tgt_len width"]:
         """A whole target sequence, as in training; `bias` hides what is to come by itself."""
+        return self.source_attended(
+            self.self_attended(x, bias=bias), memory=memory, memory_mask=memory_mask
+        )
+
+    def self_attended(
+        self,
+        x: Float[Tensor, "batch tgt_len width"],
+        *,
+        bias: Float[Tensor, "#batch heads tgt_len tgt_len"] | None = None,
+    ) -> Float[Tensor, "batch tgt_len width"]:
+        """The first sublayer, for a whole target sequence."""
         norm = self.self_attention_norm
         attended = self.self_attention(self.before(norm, x), mask=bias, causal=bias is None)
-        x = self.after(norm, x, attended)
+        return self.after(norm, x, attended)
+
+    def source_attended(
+        self,
+        x: Float[Tensor, "batch tgt_len width"],
+        *,
+        memory: Memory,
+        memory_mask: Bool[Tensor, "batch 1 1 src_len"] | None = None,
+    ) -> Float[Tensor, "batch tgt_len width"]:
+        """The other two sublayers, for a whole target sequence."""
         norm = self.cross_attention_norm
         attended = self.cross_attention(self.before(norm, x), memory=memory, mask=memory_mask)
         return self.fed_forward(self.after(norm, x, attended))
+
+    def source_weights(
+        self, x: Float[Tensor, "batch tgt_len width"], *, memory: Memory, heads: Sequence[int]
+    ) -> Float[Tensor, "batch some_heads tgt_len src_len"]:
+        """How much each position attends to each of the source, of these heads.
+
+        `x` is what the first sublayer gives. No fused operator tells.
+        """
+        chosen = list(heads)
+        query = self.cross_attention.query(self.before(self.cross_attention_norm, x))
+        split = split_heads(query, self.cross_attention.heads)[:, chosen]
+        key = memory[0][:, chosen]
+        scores = split @ key.transpose(2, 3) / math.sqrt(key.shape[3])
+        return scores.softmax(dim=-1)
 
     def step(
         self,

@@ -89,6 +89,9 @@ def write_whisper(model: Whisper, folder: Path, assets: Assets, tokenizer: Path)
         "suppress_tokens": assets.suppressed.tolist(),
         "begin_suppress_tokens": assets.suppressed_first.tolist(),
         "return_timestamps": False,
+        "alignment_heads": [
+            [layer, head] for layer, heads in config.aligning.items() for head in heads
+        ],
     }
     if assets.languages:
         generation["lang_to_id"] = {f"<|{code}|>": id for code, id in assets.languages.items()}

@@ -82,6 +82,14 @@ def _read(folder: Path, sha256: str | None) -> tuple[dict[str, int], dict[str, T
     return package.sizes(arrays, heads=heads), arrays
 
 
+def _alignment_heads(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """What the folder says of them, a checkpoint apart from its sizes, a package beside them."""
+    said = (folder / name for name in ("generation_config.json", "config.json"))
+    known = (json.loads(path.read_text()) for path in said if path.exists())
+    found = next((each["alignment_heads"] for each in known if each.get("alignment_heads")), ())
+    return tuple(map(tuple, found))
+
+
 def load(source: Path | str, *, sha256: str | None = None) -> tuple[Config, Whisper]:
     """A model in evaluation mode from a folder of either kind, or by its id on the hub.
 
@@ -94,7 +102,7 @@ def load(source: Path | str, *, sha256: str | None = None) -> tuple[Config, Whis
 
         folder = Path(snapshot_download(str(source), allow_patterns=["*.json", CHECKPOINT]))
     sizes, arrays = _read(folder, sha256)
-    config = Config(**sizes)
+    config = Config(**sizes, alignment_heads=_alignment_heads(folder))
     model = Whisper(config)
     fit(model, {name: array.float() for name, array in arrays.items()}, source=folder)
     return config, model.eval()

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from service import telemetry
-from service.decoder import Decoder, Encoded, Way
+from service.decoder import Decoder, Encoded, Pass, Way, passed
 from service.lane import Lane, Outcome
 from service.search import Beam, Search
 from service.session import Runner
@@ -22,6 +22,7 @@ from service.telemetry import Labels
 from service.threads import behind_the_doors
 from service.waiting import Entry
 
+T = TypeVar("T", "_Next", "_Aside")
 PADDING = 1.5
 """How many times as large as the smallest the inputs of one encoder batch may be."""
 AHEAD = 0.25
@@ -39,6 +40,18 @@ class _Next(NamedTuple):
     @property
     def size(self) -> int:
         return next(iter(self.search.inputs.values())).size
+
+
+class _Aside(NamedTuple):
+    """A pass that is to be made."""
+
+    entry: Entry
+    way: Way
+    run: Pass
+
+
+def _asked(entry: Entry, way: Way, step: Search | Pass) -> _Next | _Aside:
+    return _Aside(entry, way, step) if isinstance(step, Pass) else _Next(entry, way, step)
 
 
 class Continuous(Lane):
@@ -65,8 +78,8 @@ class Continuous(Lane):
         # What both threads use, under the queue's lock.
         self._rows: dict[Entry, int] = {}
         """Of the items that have been taken and not answered: the rows kept for each."""
-        self._following: list[_Next] = []
-        """Further searches of items that have had one, to be encoded."""
+        self._following: list[_Next | _Aside] = []
+        """What items ask for that have had something: searches to be encoded, and passes."""
         self._ready: deque[tuple[_Next, Encoded]] = deque()
         """What has been encoded and waits for a row."""
         self._encoding = False
@@ -151,12 +164,16 @@ class Continuous(Lane):
             for entry in entries:
                 try:
                     way = self.generation.generate(entry.item, self.assets)
-                    following.append(_Next(entry, way, next(way)))
+                    following.append(_asked(entry, way, next(way)))
                 except BaseException as error:  # the panic of a Rust library is no Exception
                     self.answer({entry: error})
-            for group in _alike(following):
+            for group in _alike([each for each in following if isinstance(each, _Next)]):
                 telemetry.batch(self.labels, len(group))
                 self._encode(group)
+            passes = [each for each in following if isinstance(each, _Aside)]
+            most = self.generation.max_encode_cost
+            for begin in range(0, len(passes), most):
+                self._pass(passes[begin : begin + most])
 
     def _fits(self, entry: Entry, taken: Sequence[Entry]) -> bool:
         most = self.generation.max_rows
@@ -173,21 +190,52 @@ class Continuous(Lane):
                 inputs = [each.search.inputs for each in group]
                 encoded = self.generation.encode(self.model, inputs)
         except BaseException as error:
-            if len(group) == 1:
-                self.answer({group[0].entry: error})
-                return
-            # One bad item fails alone, and those that are left need no company.
-            for each in group:
-                if each.entry.gone:
-                    self._release([each.entry])
-                else:
-                    self._encode([each])
+            self._apart(group, error, self._encode)
             return
         with self.queue.changed:
             for index, each in enumerate(group):
                 own = {name: array[index : index + 1] for name, array in encoded.items()}
                 self._ready.append((each, own))
             self.queue.changed.notify_all()
+
+    def _pass(self, group: Sequence[_Aside]) -> None:
+        try:
+            with self.running([each.entry for each in group], "encode"):
+                rows = passed(self.model, [each.run for each in group])
+        except BaseException as error:
+            self._apart(group, error, self._pass)
+            return
+        self._go_on((each.entry, each.way, row) for each, row in zip(group, rows, strict=True))
+
+    def _apart(
+        self, group: Sequence[T], error: BaseException, again: Callable[[Sequence[T]], None]
+    ) -> None:
+        """One bad item fails alone, and those that are left need no company."""
+        if len(group) == 1:
+            self.answer({group[0].entry: error})
+            return
+        for each in group:
+            if each.entry.gone:
+                self._release([each.entry])
+            else:
+                again([each])
+
+    def _go_on(self, found: Iterable[tuple[Entry, Way, Any]]) -> None:
+        """Give items what they asked for: they have their row then, or ask for more."""
+        outcomes: dict[Entry, Outcome] = {}
+        following = []
+        for entry, way, given in found:
+            try:
+                following.append(_asked(entry, way, way.send(given)))
+            except StopIteration as returned:
+                outcomes[entry] = returned.value
+            except BaseException as error:
+                outcomes[entry] = error
+        self.answer(outcomes)
+        if following:
+            with self.queue.changed:
+                self._following += following
+                self.queue.changed.notify_all()
 
     def _step(self) -> None:
         gone = [beam for beam, (entry, *_) in self._at.items() if entry.gone]
@@ -211,23 +259,13 @@ class Continuous(Lane):
             return
         self._stepped_s += monotonic() - began_s
         telemetry.tokens(self.labels, sum(beam.choosing for beam in self._at))
-        outcomes: dict[Entry, Outcome] = {}
-        following: list[_Next] = []
+        found = []
         for beam in finished:
             entry, way, before_s = self._at.pop(beam)
             entry.worked_s["decode"] += self._stepped_s - before_s
             self._watched.pop(beam, None)
-            try:
-                following.append(_Next(entry, way, way.send(beam.result())))
-            except StopIteration as returned:
-                outcomes[entry] = returned.value
-            except BaseException as error:
-                outcomes[entry] = error
-        self.answer(outcomes)
-        if following:
-            with self.queue.changed:
-                self._following += following
-                self.queue.changed.notify_all()
+            found.append((entry, way, beam.result()))
+        self._go_on(found)
         if self._watched:
             self._show()
 

@@ -28,6 +28,8 @@ class Graph:
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    aside: bool = False
+    """What few requests need: a model may lack it."""
 
 
 HANDED_ON = {"kept": "cross", "present": "past"}

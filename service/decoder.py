@@ -5,6 +5,7 @@ taken over by the last, so that a step computes live rows only.
 """
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -12,15 +13,28 @@ from numpy.typing import NDArray
 
 from service.candidates import best, log_sum_exp
 from service.search import Beam, Hypothesis, Search, considered
-from service.session import Runner
+from service.session import Runner, rows_of
 from service.slots import Slots
+from service.tasks import Row, stack
 
 Encoded = Mapping[str, NDArray[Any]]
 """What the decoder graph takes from the encoder, batch first."""
 Encode = Callable[[Runner, Sequence[dict[str, NDArray[Any]]]], Encoded]
 """The inputs of many searches → what the decoder takes of them."""
-Way = Generator[Search, list[Hypothesis], dict[str, NDArray[Any]]]
-"""One item's way: asks for searches one after another, gets their hypotheses, returns its row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One run of a graph for one item, which generates nothing."""
+
+    graph: str
+    inputs: dict[str, NDArray[Any]]
+    """Without the batch axis."""
+
+
+Way = Generator[Search | Pass, Any, Row]
+"""One item's way: asks for searches and passes one after another, gets the hypotheses of the former
+and the outputs of the latter, returns its row."""
 
 
 class Decoder:
@@ -128,18 +142,30 @@ def decode(model: Runner, encoded: Encoded, searches: Sequence[Search]) -> list[
     return [beam.result() for beam in beams]
 
 
-def complete(model: Runner, encode: Encode, ways: Sequence[Way]) -> list[dict[str, NDArray[Any]]]:
+def passed(model: Runner, passes: Sequence[Pass]) -> list[Row]:
+    """Run the graph of all of them, which is one; shorter inputs are padded at their ends."""
+    inputs = [each.inputs for each in passes]
+    batch = {name: stack(inputs, name) for name in inputs[0]}
+    return rows_of(model.run(passes[0].graph, batch))
+
+
+def complete(model: Runner, encode: Encode, ways: Sequence[Way]) -> list[Row]:
     """Go the ways of many items as one batch; returns their rows."""
-    rows: list[dict[str, NDArray[Any]]] = [{} for _ in ways]
+    rows: list[Row] = [{} for _ in ways]
     waiting = [(index, next(way)) for index, way in enumerate(ways)]
     while waiting:
-        searches = [search for _, search in waiting]
-        found = decode(model, encode(model, [search.inputs for search in searches]), searches)
-        following = []
-        for (index, _), hypotheses in zip(waiting, found, strict=True):
+        searches = {index: step for index, step in waiting if isinstance(step, Search)}
+        found: dict[int, Any] = {
+            index: passed(model, [step])[0] for index, step in waiting if isinstance(step, Pass)
+        }
+        if searches:
+            encoded = encode(model, [search.inputs for search in searches.values()])
+            hypotheses = decode(model, encoded, list(searches.values()))
+            found |= zip(searches, hypotheses, strict=True)
+        waiting = []
+        for index, given in found.items():
             try:
-                following.append((index, ways[index].send(hypotheses)))
+                waiting.append((index, ways[index].send(given)))
             except StopIteration as returned:
                 rows[index] = returned.value
-        waiting = following
     return rows

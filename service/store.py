@@ -134,7 +134,8 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
 
     sessions = {graph: opened(graph, entry) for graph, entry in manifest.graphs.items()}
     few = {graph: (entry.rows, opened(graph, entry)) for graph, entry in manifest.few.items()}
-    missing = sorted(set(task.contract) - set(sessions))
+    needed = {graph for graph, contract in task.contract.items() if not contract.aside}
+    missing = sorted(needed - set(sessions))
     if missing:
         raise BrokenModel(f"{manifest.name}:{manifest.version}: lacks {', '.join(missing)}")
     return Model(f"{manifest.name}:{manifest.version}", sessions, few), manifest

@@ -138,7 +138,7 @@ def test_graphs_take_and_give_what_the_contract_says() -> None:
 @torch.no_grad()
 def test_encoder_outputs_are_the_decoders_inputs() -> None:
     config = whisper.PRESETS["testing"]
-    encoder, decoder = whisper.graphs(whisper.build(config).eval())
+    encoder, decoder, _ = whisper.graphs(whisper.build(config).eval())
     features = encoder.inputs(batch=1)
     encoded = dict(zip(encoder.outputs, encoder.module(*features.values()), strict=True))
     inputs = decoder.inputs(batch=1, src_len=config.src_len, past_len=2, max_len=5)

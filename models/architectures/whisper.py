@@ -1,5 +1,7 @@
 """log-mel features, tokens so far → logits of the next token: Whisper, for speech recognition.
 
+A graph beside says where each token was heard: the cross-attention of a few heads follows speech.
+
 Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", 2.2, and
 the released checkpoints: two convolutions in front of a pre-norm Transformer, fixed sinusoidal
 positions in the encoder, learned ones in the decoder, one embedding for input and output.
@@ -7,6 +9,7 @@ positions in the encoder, learned ones in the decoder, one embedding for input a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -49,6 +52,19 @@ class Config:
     mels: int = 80
     frames: int = 3_000
     max_len: int = 448
+    alignment_heads: Sequence[Sequence[int]] = ()
+    """Layer and head, from 0, of those whose cross-attention follows the speech."""
+
+    @property
+    def aligning(self) -> dict[int, list[int]]:
+        """Decoder layer → its heads that are looked at; where none is stated, the upper half of
+        the layers with all heads, as in OpenAI's reference."""
+        upper = range(self.decoder_layers // 2, self.decoder_layers)
+        every = [(layer, head) for layer in upper for head in range(self.heads)]
+        found: dict[int, list[int]] = {}
+        for layer, head in sorted(map(tuple, self.alignment_heads or every)):
+            found.setdefault(layer, []).append(head)
+        return found
 
     @property
     def src_len(self) -> int:
@@ -120,6 +136,26 @@ class Whisper(nn.Module):
             x = layer(x, memory=memory)
         return self.project(x)
 
+    def align(
+        self,
+        features: Float[Tensor, "batch mels frames"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch some_heads tgt_len src_len"]:
+        """Cross-attention weights of the aligning heads: where position t, which foretells token
+        t + 1, listens. Nothing behind the last of these layers is computed."""
+        heads = self.config.aligning
+        last = max(heads)
+        x = self.embedding(target) + self.decoder_positions[: target.shape[1]]
+        found = []
+        for index, memory in enumerate(self.encode(features)[: last + 1]):
+            layer: Any = self.decoder[index]
+            x = layer.self_attended(x)
+            if index in heads:
+                found.append(layer.source_weights(x, memory=memory, heads=heads[index]))
+            if index < last:
+                x = layer.source_attended(x, memory=memory)
+        return torch.cat(found, dim=1)
+
     def step(
         self,
         tokens: Int[Tensor, "batch 1"],
@@ -181,8 +217,19 @@ class _DecoderStep(nn.Module):
         return logits, *flat(kept), *flat(presents)
 
 
-def graphs(model: Whisper) -> tuple[Graph, Graph]:
-    """Encoder and decoding step; the encoder's input has one length only."""
+class _Alignment(nn.Module):
+    """The graph `alignment`: where the tokens of whole texts were heard."""
+
+    def __init__(self, model: Whisper) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        return (self.model.align(features, tokens),)
+
+
+def graphs(model: Whisper) -> tuple[Graph, Graph, Graph]:
+    """Encoder, decoding step and alignment; the input of the encoder has one length only."""
     config = model.config
     names = layer_names(config.decoder_layers)
     features = CONTRACT["encoder"].inputs["features"]
@@ -199,6 +246,10 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
             "past_lengths": torch.tensor(lengths),
             **layers,
         }
+
+    def alignment_inputs(batch: int, tgt_len: int) -> dict[str, Tensor]:
+        tokens = torch.randint(config.vocab, (batch, tgt_len))
+        return {**encoder_inputs(batch), "tokens": tokens}
 
     decoder_cases: list[Mapping[str, int]] = [
         {"batch": 3, "src_len": config.src_len, "past_len": 7, "max_len": 16},
@@ -225,6 +276,17 @@ def graphs(model: Whisper) -> tuple[Graph, Graph]:
             cases=decoder_cases,
             defined=written_cache,
         ),
+        Graph(
+            name="alignment",
+            module=_Alignment(model),
+            contract=replace(
+                CONTRACT["alignment"],
+                inputs={**CONTRACT["alignment"].inputs, "features": replace(features, axes=axes)},
+            ),
+            outputs=["weights"],
+            inputs=alignment_inputs,
+            cases=[{"batch": 2, "tgt_len": 9}, {"batch": 1, "tgt_len": 4}],
+        ),
     )
 
 
@@ -232,10 +294,12 @@ TOLERANCE = 5e-5
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
-    """One per encoder layer; two per decoder layer, to the past and to the recording."""
+    """One per encoder layer; two per decoder layer, to the past and to the recording, but the
+    alignment's last layer, whose attention to the recording is what is wanted."""
     return {
         "encoder": Attentions(whole=config.encoder_layers),
         "decoder": Attentions(cached=2 * config.decoder_layers),
+        "alignment": Attentions(whole=config.encoder_layers + 2 * max(config.aligning) + 1),
     }
 
 

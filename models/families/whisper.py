@@ -11,7 +11,7 @@ from torch import Tensor
 from models.architectures.whisper import Config
 from models.checkpoint import BadCheckpoint
 from models.families import Place, _generation, linear, preprocessing, required, same
-from models.imported import Folder
+from models.imported import GENERATION, Folder
 from service.log_mel import FRAMES, HOP, N_FFT, RATE_HZ
 
 MODEL_TYPES = ("whisper",)
@@ -48,7 +48,23 @@ def config(folder: Folder) -> Config:
         mels=said["num_mel_bins"],
         frames=2 * said["max_source_positions"],
         max_len=said["max_target_positions"],
+        alignment_heads=alignment_heads(folder),
     )
+
+
+def alignment_heads(folder: Folder) -> list[list[int]]:
+    """What `generation_config.json` says of them, if it does; raises `BadCheckpoint`."""
+    if not (folder.path / GENERATION).exists():
+        return []
+    layers, heads = (folder.config[f"decoder_{name}"] for name in ("layers", "attention_heads"))
+    found: list[list[int]] = folder.json(GENERATION).get("alignment_heads") or []
+    for pair in found:
+        if len(pair) != 2 or not (0 <= pair[0] < layers and 0 <= pair[1] < heads):
+            raise BadCheckpoint(
+                f"{folder.path / GENERATION}: alignment_heads has {pair}, the decoder {layers} "
+                f"layers of {heads} heads"
+            )
+    return found
 
 
 def _unbiased_key(*biases: Tensor) -> Tensor:

@@ -100,6 +100,8 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     """One item per window."""
     if request.task != "transcribe":
         raise InvalidInput("this model writes what it hears and does not translate", "task")
+    if request.words:
+        raise InvalidInput("this model does not tell when words are said", "words")
     samples = decode(request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S)
     return [
         {

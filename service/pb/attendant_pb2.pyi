@@ -36,12 +36,13 @@ class ClassifyAudioResponse(_message.Message):
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyAudioResponse.Label, _Mapping]]] = ..., start_s: _Optional[float] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("model", "audio", "language", "task", "timestamps", "prompt", "temperature")
+    __slots__ = ("model", "audio", "language", "task", "timestamps", "words", "prompt", "temperature")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMPS_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     model: str
@@ -49,14 +50,15 @@ class TranscribeRequest(_message.Message):
     language: str
     task: str
     timestamps: bool
+    words: bool
     prompt: str
     temperature: float
-    def __init__(self, model: _Optional[str] = ..., audio: _Optional[bytes] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., timestamps: _Optional[bool] = ..., prompt: _Optional[str] = ..., temperature: _Optional[float] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., audio: _Optional[bytes] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., timestamps: _Optional[bool] = ..., words: _Optional[bool] = ..., prompt: _Optional[str] = ..., temperature: _Optional[float] = ...) -> None: ...
 
 class TranscribeResponse(_message.Message):
     __slots__ = ("model", "timings_ms", "text", "language", "duration_s", "segments")
     class Segment(_message.Message):
-        __slots__ = ("start_s", "end_s", "text", "tokens", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature")
+        __slots__ = ("start_s", "end_s", "text", "tokens", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature", "words")
         START_S_FIELD_NUMBER: _ClassVar[int]
         END_S_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +67,7 @@ class TranscribeResponse(_message.Message):
         NO_SPEECH_PROB_FIELD_NUMBER: _ClassVar[int]
         COMPRESSION_RATIO_FIELD_NUMBER: _ClassVar[int]
         TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+        WORDS_FIELD_NUMBER: _ClassVar[int]
         start_s: float
         end_s: float
         text: str
@@ -73,7 +76,17 @@ class TranscribeResponse(_message.Message):
         no_speech_prob: float
         compression_ratio: float
         temperature: float
-        def __init__(self, start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., text: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., avg_logprob: _Optional[float] = ..., no_speech_prob: _Optional[float] = ..., compression_ratio: _Optional[float] = ..., temperature: _Optional[float] = ...) -> None: ...
+        words: _containers.RepeatedCompositeFieldContainer[TranscribeResponse.Word]
+        def __init__(self, start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., text: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., avg_logprob: _Optional[float] = ..., no_speech_prob: _Optional[float] = ..., compression_ratio: _Optional[float] = ..., temperature: _Optional[float] = ..., words: _Optional[_Iterable[_Union[TranscribeResponse.Word, _Mapping]]] = ...) -> None: ...
+    class Word(_message.Message):
+        __slots__ = ("start_s", "end_s", "text")
+        START_S_FIELD_NUMBER: _ClassVar[int]
+        END_S_FIELD_NUMBER: _ClassVar[int]
+        TEXT_FIELD_NUMBER: _ClassVar[int]
+        start_s: float
+        end_s: float
+        text: str
+        def __init__(self, start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., text: _Optional[str] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]

@@ -15,6 +15,8 @@ from service.transcript import text_rule, timestamp_rule
 
 ENGLISH_TOKENS = 50_363
 """Tokens before the timestamps of the English-only models; the multilingual ones have one more."""
+ALIGNMENT = "alignment.onnx"
+"""A graph that not every model folder has."""
 MAX_CONTEXT_TOKENS = 219
 """Of the text before a transcript: what fits beside the longest transcript, and its last tokens."""
 
@@ -35,6 +37,8 @@ class Assets:
     suppressed: NDArray[np.int64]
     suppressed_first: NDArray[np.int64]
     mels: int = MELS
+    aligns: bool = False
+    """Whether the model tells where its words were heard."""
 
     @property
     def first_timestamp(self) -> int:
@@ -115,4 +119,5 @@ def load_assets(folder: Path) -> Assets:
         suppressed=np.array(config["suppress_ids"], np.int64),
         suppressed_first=np.array(config["suppress_ids_begin"], np.int64),
         mels=config.get("mels", MELS),
+        aligns=(folder / ALIGNMENT).exists(),
     )

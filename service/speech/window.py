@@ -6,17 +6,19 @@ has no text; one whose text repeats itself or is unsure is drawn again, at a hig
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from service.candidates import log_sum_exp, sampler
-from service.decoder import Way
+from service.decoder import Pass, Way
 from service.log_mel import HOP, RATE_HZ, later
 from service.search import Hypothesis, Logits, Search
+from service.speech.alignment import passage, token_times
 from service.speech.assets import Assets
-from service.tasks import Item
+from service.tasks import Item, Row
 from service.transcript import TIMESTAMP_S, loop, unheard
 
 MAX_NEW_TOKENS = 224
@@ -46,6 +48,8 @@ class _Attempt:
     """A text that was found for a window, and how."""
 
     found: Hypothesis
+    offset: int
+    """Timestamps into the window at which it begins."""
     temperature: float
     loops: bool
     ratio: float
@@ -59,6 +63,25 @@ class _Attempt:
         return self.ratio <= COMPRESSION_RATIO, self.found.score
 
 
+def _heard(
+    kept: Sequence[_Attempt], prompt: Sequence[int], item: Item, assets: Assets
+) -> Generator[Pass, Row, list[tuple[float, float]]]:
+    """Begin and end in the window of each token of the texts; timestamps are not among them."""
+    times_s = []
+    for attempt in kept:
+        text = [token for token in attempt.found.tokens if token < assets.first_timestamp]
+        if not text:
+            continue
+        features = later(item["features"], attempt.offset * TIMESTAMP_FRAMES)
+        run = passage(features, prompt, text, assets)
+        weights = (yield run)["weights"][:, : len(run.inputs["tokens"])]
+        begin_s = attempt.offset * TIMESTAMP_S
+        duration_s = float(item["end_s"] - item["start_s"]) - begin_s
+        heard_s = begin_s + token_times(weights, text=len(text), duration_s=duration_s)
+        times_s += list(pairwise(heard_s.tolist()))
+    return times_s
+
+
 def generate(item: Item, assets: Assets) -> Way:
     """The tokens of one window, found greedily; none where there is no speech.
 
@@ -66,6 +89,8 @@ def generate(item: Item, assets: Assets) -> Way:
     are appended with their times moved on. A window whose text loops is transcribed again without
     the token it loops on. Where the item has a `temperature`, texts are drawn at it, and what is
     doubtful is drawn again at a higher one: the same ones every time.
+
+    Where the item has `words`, times of all text tokens are found besides, by another graph.
 
     A language that is not known is heard behind the start token: in the first window on the way,
     in those that follow by a search of its own.
@@ -126,7 +151,7 @@ def generate(item: Item, assets: Assets) -> Way:
             banned.append(looped)
             continue
         text = assets.tokenizer.decode([token for token in best.tokens if token < first])
-        attempt = _Attempt(best, temperature, looped is not None, compression_ratio(text))
+        attempt = _Attempt(best, offset, temperature, looped is not None, compression_ratio(text))
         tried.append(attempt)
         if attempt.doubtful and temperature < 1:
             temperature = min(1.0, temperature + TEMPERATURE_STEP)
@@ -141,8 +166,10 @@ def generate(item: Item, assets: Assets) -> Way:
         if heard <= offset:
             break
         offset = heard
+    times_s = (yield from _heard(kept, prompt, item, assets)) if "words" in item else []
     scored = sum(len(each.found.tokens) + each.found.ended for each in kept)
     return {
+        "times_s": np.array(times_s, np.float32).reshape(-1, 2),
         "tokens": np.array(tokens, np.int64),
         "language": np.array(prompt[start + 1 : start + 2]),
         "no_speech": np.array(no_speech),

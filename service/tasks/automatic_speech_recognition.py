@@ -23,6 +23,7 @@ from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner
 from service.speech.assets import MAX_CONTEXT_TOKENS, Assets, load_assets
 from service.speech.window import MAX_NEW_TOKENS, compression_ratio, generate
+from service.speech.words import timed_words
 from service.tasks import Item, Row, stack
 from service.transcript import timed_texts, windows
 
@@ -67,6 +68,9 @@ class Request(RequestModel):
         default=False,
         description="Segments are sentences, with their times; else windows of up to 30 s.",
     )
+    words: bool = Field(
+        default=False, description="Segments have their words with times; not every model can."
+    )
     prompt: str = Field(
         default="",
         max_length=MAX_PROMPT_CHARS,
@@ -81,6 +85,14 @@ class Request(RequestModel):
     )
 
 
+class Word(BaseModel):
+    """A word with the punctuation at its sides."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
 class Segment(BaseModel):
     """A piece of the recording that is one or a few sentences."""
 
@@ -92,6 +104,7 @@ class Segment(BaseModel):
     no_speech_prob: Score | None = Field(default=None, description="Of its window.")
     compression_ratio: Score | None = Field(default=None, description="High for repetitions.")
     temperature: float | None = Field(default=None, description="At which its window was drawn.")
+    words: list[Word] = Field(default=[], description="Where they were asked for.")
 
 
 class Response(ResponseModel):
@@ -110,6 +123,14 @@ CONTRACT = {
         outputs={"cross_key_*": _MEMORY, "cross_value_*": _MEMORY},
     ),
     "decoder": decoding_step({}),
+    "alignment": Graph(
+        inputs={
+            "features": Tensor("float32", ("batch", None, FRAMES)),
+            "tokens": Tensor("int64", ("batch", "tgt_len")),
+        },
+        outputs={"weights": Tensor("float32", ("batch", None, "tgt_len", None))},
+        aside=True,
+    ),
 }
 
 
@@ -130,6 +151,8 @@ def check(request: Request, assets: Assets) -> None:
         raise InvalidInput(f"{request.language!r} is not one of {', '.join(names)}", "language")
     if request.task == "translate" and not assets.languages:
         raise InvalidInput("an English-only model has nothing to translate", "task")
+    if request.words and not assets.aligns:
+        raise InvalidInput("this model was exported without the graph that times words", "words")
 
 
 def item_of(
@@ -137,7 +160,9 @@ def item_of(
 ) -> Item:
     """A window of a recording that begins at sample `start`."""
     temperature = np.nan if request.temperature is None else request.temperature
+    wanted = {"words": np.array(True)} if request.words else {}
     return {
+        **wanted,
         "features": log_mel(samples, mels=assets.mels),
         "prompt": np.array(prompt_of(request, assets)),
         "temperature": np.array(temperature),
@@ -170,20 +195,40 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
 def _texts(
     item: Item, tokens: Sequence[int], assets: Assets
 ) -> Iterator[tuple[float, float, str, list[int]]]:
-    """What was said in a window: times in the recording, text and tokens of each piece."""
+    """What was said in a window: times in the recording, text and tokens of each piece; there are
+    pieces without text."""
     start_s, end_s = float(item["start_s"]), float(item["end_s"])
     timed = timed_texts(tokens, first=assets.first_timestamp, duration_s=end_s - start_s)
     for begin_s, stop_s, said in timed:
         text = assets.tokenizer.decode(said).strip()
-        if text:
-            yield round(start_s + begin_s, 2), round(start_s + stop_s, 2), text, said
+        yield round(start_s + begin_s, 2), round(start_s + stop_s, 2), text, said
+
+
+def _words(item: Item, row: Row, begin: int, tokens: Sequence[int], assets: Assets) -> list[Word]:
+    """Those of a text whose tokens are in the window's behind `begin` others; maybe none."""
+    times_s = row["times_s"][begin : begin + len(tokens)] + float(item["start_s"])
+    if not len(times_s):
+        return []
+    language = assets.spoken(row["language"])
+    begins_s, last_s = times_s[:, 0].tolist(), float(times_s[-1, 1])
+    return [
+        Word(start_s=round(word.start_s, 2), end_s=round(word.end_s, 2), text=word.text)
+        for word in timed_words(tokens, [*begins_s, last_s], assets.tokenizer, language)
+    ]
 
 
 def _segments(item: Item, row: Row, assets: Assets) -> Iterator[Segment]:
+    """Where its words are known, a segment begins with the first and ends with the last."""
+    begin = 0
     for start_s, end_s, text, tokens in _texts(item, row["tokens"].tolist(), assets):
+        words = _words(item, row, begin, tokens, assets)
+        begin += len(tokens)
+        if not text:
+            continue
         yield Segment(
-            start_s=start_s,
-            end_s=end_s,
+            start_s=words[0].start_s if words else start_s,
+            end_s=words[-1].end_s if words else end_s,
+            words=words,
             text=text,
             tokens=tokens,
             avg_logprob=float(row["score"]),

@@ -12,7 +12,7 @@ CODES: dict[type[Problem], str] = {
     Overloaded: "rate_limit_exceeded",
 }
 """What clients tell errors apart by, where the title does not do."""
-PARAMS = {"audio": "file"}
+PARAMS = {"audio": "file", "words": "timestamp_granularities"}
 """Fields of the task whose names are others here."""
 
 

@@ -78,6 +78,7 @@ class Translation(BaseModel):
             "prompt": self.prompt,
             "temperature": self.temperature,
             "timestamps": bool(self.times),
+            "words": "word" in self.times,
         }
 
 
@@ -117,10 +118,6 @@ class Transcription(Translation):
         asked = "timestamp_granularities" in self.model_fields_set
         if asked and self.response_format != "verbose_json":
             raise InvalidInput("are for verbose_json", "timestamp_granularities")
-        if "word" in self.timestamp_granularities:
-            raise InvalidInput(
-                "the models here know no times of words: take segment", "timestamp_granularities"
-            )
         return self
 
     @property

@@ -64,6 +64,12 @@ def verbose(answer: Answer, said: Translation) -> dict[str, Any]:
             }
             for number, segment in enumerate(answer.segments)
         ]
+    if "word" in said.times:
+        body["words"] = [
+            {"word": word.text, "start": word.start_s, "end": word.end_s}
+            for segment in answer.segments
+            for word in segment.words
+        ]
     return {**body, "usage": usage(answer)}
 
 
