@@ -15,7 +15,7 @@ from loadtests.lab import goldens as golden_answers
 from loadtests.lab import proof, runner, scenarios, trace
 from loadtests.lab.payloads import NoPayload
 from loadtests.lab.run import NothingToMeasure, Prepared, Target, Way, measure, prepare
-from loadtests.lab.search import Sought, names, searched
+from loadtests.lab.search import Sought, searched
 from loadtests.lab.server import Unreachable
 from loadtests.lab.show import progress, show, show_search
 from loadtests.peers.machine import machine
@@ -195,8 +195,7 @@ def search(
     with ready(against, grpc, **about(door, task, payloads, goldens, seed)) as server:
         bounds = {call.task: wanted.of(call.task).bound_ms or BOUND_MS for call in server.calls}
         bounds |= weights(bound or [], 1.0)
-        share_s = 60 * minutes / len(names(server))
-        sought = Sought(bounds, share_s, precision=precision, generators=generators)
+        sought = Sought(bounds, 60 * minutes, precision=precision, generators=generators)
         told: Callable[[str], None] = lambda line: console.print(line, highlight=False)  # noqa: E731
         found = searched(server, sought, told)
     show_search(found, console)

@@ -288,9 +288,9 @@ PART = Prepared(
 def test_a_search_finds_the_rate_that_a_server_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = OneAtATime()
     monkeypatch.setattr(search, "measure", fake)
-    sought = Sought({"a": 400}, share_s=60)
+    sought = Sought({"a": 400}, duration_s=60)
     said: list[str] = []
-    found = one("a REST", PART, sought, said.append)
+    found = one("a REST", PART, sought, 60, said.append)
     assert found.best_per_s is not None
     assert found.fails_per_s is not None
     assert 30 < found.best_per_s < found.fails_per_s < 55
@@ -305,7 +305,7 @@ def test_a_search_on_a_machine_too_busy_to_measure_ends_and_says_so(
     fake = OneAtATime()
     fake.lag_ms = 50.0
     monkeypatch.setattr(search, "measure", fake)
-    found = one("a REST", PART, Sought({"a": 400}, share_s=60), lambda _: None)
+    found = one("a REST", PART, Sought({"a": 400}, 60), 60, lambda _: None)
     assert found.best_per_s is None
     assert len(found.trials) == 2, "tried once more, and then no further"
     (reason,) = undecided(found)
@@ -313,10 +313,17 @@ def test_a_search_on_a_machine_too_busy_to_measure_ends_and_says_so(
     assert "send lag" in reason
 
 
-def test_a_search_starts_nothing_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "measure", OneAtATime())
-    found = one("a REST", PART, Sought({"a": 400}, share_s=0), lambda _: None)
-    assert len(found.trials) == 1
+def test_a_search_begins_no_trial_that_would_end_after_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = OneAtATime()
+    monkeypatch.setattr(search, "measure", fake)
+    told: list[str] = []
+    found = one("a REST", PART, Sought({"a": 400}, 60), 7, told.append)  # a trial takes 8 s
+    assert len(fake.ways) == 1, "the closed loop that says where to begin"
+    assert found.best_per_s is None
+    assert undecided(found) == ["a REST: there was no time to try a single rate"]
+    assert "no time is left" in told[-1]
 
 
 def scrape(items: dict[str, float]) -> list[Any]:

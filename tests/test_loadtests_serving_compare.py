@@ -16,6 +16,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from loadtests.clock import Clock
 from loadtests.peers.machine import machine
 from loadtests.serving.bench.servers import Missing, Places, python_of
 from loadtests.serving.calls import Caller
@@ -33,7 +34,6 @@ from loadtests.serving.compare.adapters import (
     payload,
     said,
 )
-from loadtests.serving.compare.clock import Clock
 from loadtests.serving.compare.measure import alone, words
 from loadtests.serving.compare.payloads import payloads
 from loadtests.serving.compare.peers import ATTENDANT, PEERS, Peer, on
@@ -250,6 +250,7 @@ def test_what_one_server_leaves_of_its_time_is_for_those_after_it() -> None:
     assert clock.share_s() == pytest.approx(75, abs=0.5)
     assert clock.share_s() == pytest.approx(100, abs=0.5)
     assert Clock(0, [1]).share_s() == 0
+    assert Clock(9, [0]).share_s() == 0
 
 
 def test_answers_that_change_under_load_do_not_count(places: Places) -> None:

@@ -12,6 +12,7 @@ from random import Random
 from time import perf_counter
 
 from loadtests.bisection import rates
+from loadtests.clock import Clock
 from loadtests.lab.plan import GiveUp
 from loadtests.lab.run import Prepared, Way, measure
 from loadtests.lab.runner import INTERRUPTED
@@ -41,9 +42,9 @@ class Sought:
 
     bounds_ms: Mapping[str, float]
     """Task → bound."""
-    share_s: float
-    """Time for each search, which starts no trial after it; the highest percentile that fits in it
-    is claimed."""
+    duration_s: float
+    """For all searches together: no trial is begun that would end later. Each claims the highest
+    percentile that fits in its share."""
     least_s: float = 8.0
     """Of a trial."""
     precision: float = 1.1
@@ -67,9 +68,10 @@ def searched(prepared: Prepared, sought: Sought, told: Told) -> Search:
         duration_s=sought.least_s,
     )
     search.void += prepared.wrong
+    clock = Clock(sought.duration_s, [1.0] * len(names(prepared)))
     for name in names(prepared):
         part = prepared if name == MIX else prepared.only(name)
-        found = one(name, part, sought, told)
+        found = one(name, part, sought, clock.share_s(), told)
         search.found.append(found)
         void = [reason for trial in found.trials for reason in trial.run.void]
         if INTERRUPTED in void:
@@ -86,21 +88,21 @@ def names(prepared: Prepared) -> list[str]:
     return [*single, MIX] if len(single) > 1 else single
 
 
-def one(name: str, part: Prepared, sought: Sought, told: Told) -> Searched:
-    """The highest rate of one thing."""
+def one(name: str, part: Prepared, sought: Sought, share_s: float, told: Told) -> Searched:
+    """The highest rate of one thing, looked for no longer than its share."""
+    ends_s = perf_counter() + share_s
     probe = measure(part, Way("closed", PROBE_S, users=PROBE_USERS, generators=sought.generators))
     capacity_per_s = sum(cell.answered for cell in probe.cells()) / max(probe.duration_s, PROBE_S)
+    untried = Trial(rate_per_s=0, late=0, allowed=-1, held=False, run=probe)
     if INTERRUPTED in probe.void or capacity_per_s == 0:
-        trial = Trial(rate_per_s=0, late=0, allowed=-1, held=False, run=probe)
-        return Searched(name=name, trials=[trial], best_per_s=None, fails_per_s=None)
-    percentile = claimable(capacity_per_s, sought.share_s)
+        return Searched(name=name, trials=[untried], best_per_s=None, fails_per_s=None)
+    percentile = claimable(capacity_per_s, share_s)
     told(f"{name}: a closed loop makes {capacity_per_s:.1f}/s; claiming p{100 * percentile:g}")
     trials: list[Trial] = []
-    ends_s = perf_counter() + sought.share_s
     search = rates(START * capacity_per_s, sought.precision)
     rate_per_s = next(search)
     with suppress(StopIteration):
-        while True:
+        while perf_counter() + trial_s(rate_per_s, percentile, sought) <= ends_s:
             for _ in range(ATTEMPTS):
                 trials.append(attempt(part, rate_per_s, percentile, sought, name == MIX))
                 told(f"{name}: {said(trials[-1])}")
@@ -108,10 +110,10 @@ def one(name: str, part: Prepared, sought: Sought, told: Told) -> Searched:
                     break
             if INTERRUPTED in trials[-1].run.void or not decided(trials[-1]):
                 break
-            if perf_counter() > ends_s:
-                told(f"{name}: the time for this search is over")
-                break
             rate_per_s = search.send(trials[-1].held)
+        else:
+            told(f"{name}: no time is left to try {rate_per_s:.1f}/s")
+    trials = trials or [untried]
     held = [each.rate_per_s for each in trials if each.held]
     failed = [each.rate_per_s for each in trials if not each.held]
     best = max(held, default=None)
@@ -127,13 +129,18 @@ def claimable(rate_per_s: float, share_s: float) -> float:
     return PERCENTILES[-1]
 
 
+def trial_s(rate_per_s: float, percentile: float, sought: Sought) -> float:
+    """About how long a trial takes, in seconds: as long as its claim needs."""
+    return max(sought.least_s, LONGER * requests_needed(0, percentile) / rate_per_s)
+
+
 def attempt(
     part: Prepared, rate_per_s: float, percentile: float, sought: Sought, together: bool
 ) -> Trial:
     """Offer one rate, for as long as the claim needs."""
     needed = requests_needed(0, percentile)
     way = Way(
-        "server", max(sought.least_s, LONGER * needed / rate_per_s), rate_per_s,
+        "server", trial_s(rate_per_s, percentile, sought), rate_per_s,
         percentile=percentile, together=together, generators=sought.generators,
     )  # fmt: skip
     while (sent := planned(way, part.target.seed)) < needed:
@@ -162,6 +169,9 @@ def decided(trial: Trial) -> bool:
 
 def undecided(found: Searched) -> list[str]:
     """Where a rate could not be judged, a higher one than the best may hold too."""
+    (*_, last) = found.trials
+    if not last.rate_per_s and any(cell.answered for cell in last.run.cells()):
+        return [f"{found.name}: there was no time to try a single rate"]
     return [
         f"{found.name}: {trial.rate_per_s:.1f}/s could not be judged: {'; '.join(trial.run.void)}"
         for trial in found.trials

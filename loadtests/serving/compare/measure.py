@@ -63,19 +63,19 @@ def asking(
 
 
 async def closed(ask: Ask, *, callers: int, duration_s: float) -> float:
-    """Right answers per second to callers who never pause."""
+    """Right answers per second to callers who never pause, until the last of them is answered."""
     loop = asyncio.get_running_loop()
-    end_s, asked, done = loop.time() + duration_s, 0, 0
+    began_s, asked, done = loop.time(), 0, 0
 
     async def keep() -> None:
         nonlocal asked, done
-        while loop.time() < end_s:
+        while loop.time() - began_s < duration_s:
             asked += 1
             reply = await ask(asked - 1)
-            done += reply.kind is Kind.ANSWERED and loop.time() < end_s
+            done += reply.kind is Kind.ANSWERED
 
     await asyncio.gather(*(keep() for _ in range(callers)))
-    return done / duration_s
+    return done / (loop.time() - began_s)
 
 
 async def sustained(
