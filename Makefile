@@ -108,8 +108,9 @@ slo: $(DEVELOP)/.installed  ## the highest rate at which each task, and the mix,
 budgets: $(DEVELOP)/.installed  ## the budgets from what make load and make slo wrote last, with a margin
 	$(DEVELOP)/bin/python -m loadtests budgets build/load.json build/slo.json $(ARGS)
 
-load-report: $(DEVELOP)/.installed  ## docs/load from what make load and make slo wrote last
-	$(DEVELOP)/bin/python -m loadtests report build/slo.json build/load.json --out docs/load $(ARGS)
+load-report: $(DEVELOP)/.installed  ## docs/load, with a picture by Chromium, from what make load and make slo wrote last
+	$(DEVELOP)/bin/python -m loadtests report build/slo.json build/load.json --out docs/load \
+	  --screenshot docs/load-report.png $(ARGS)
 
 $(PEERS)/%/.installed: requirements/%.txt
 	@echo "installing the engines of $<, which takes minutes"

@@ -18,6 +18,7 @@ from loadtests.lab.run import NothingToMeasure, Prepared, Target, Way, measure, 
 from loadtests.lab.search import Sought, searched
 from loadtests.lab.server import Unreachable
 from loadtests.lab.show import progress, show, show_search
+from loadtests.page.browser import BrowserError, photographed
 from loadtests.peers.machine import machine
 from loadtests.results import Comparison, Result, read, write
 from loadtests.serving.attendant import STORE, attendant, prepared
@@ -246,12 +247,22 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/report"),
     budget_file: BudgetFile = budgets.FILE,
     baseline: Older = None,
+    screenshot: Annotated[
+        Path | None, typer.Option(help="Show the page in Chromium, check its width, write a PNG.")
+    ] = None,
 ) -> None:
     """Judge results and make one page of them, with pictures, Markdown and JSON."""
     wanted, older = budgets_of(budget_file), older_of(baseline)
     console = Console(width=None if Console().is_terminal else 140)
     results = results_of(files)
-    raise typer.Exit(conclude(results, out, budgets=wanted, older=older, console=console))
+    code = conclude(results, out, budgets=wanted, older=older, console=console)
+    if screenshot:
+        try:
+            photographed(out / "report.html", screenshot)
+        except BrowserError as error:
+            console.print(f"error: {error}", style="bold red", markup=False)
+            raise typer.Exit(REFUSED) from error
+    raise typer.Exit(code)
 
 
 @app.command()

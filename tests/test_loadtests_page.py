@@ -3,14 +3,16 @@
 import json
 import re
 from pathlib import Path
+from shutil import which
 
 import pytest
 from fake_results import MACHINE, SERVER, a_run, a_search, cell
+from PIL import Image
 from rich.console import Console
 
 from loadtests.conclusion import conclude
 from loadtests.histogram import Histogram
-from loadtests.page import sections
+from loadtests.page import browser, sections
 from loadtests.page.pictures import batch_rows, latency_load, stages
 from loadtests.results import Block, Comparison, Result, Run
 from loadtests.verdict import baseline, budgets, differences
@@ -221,3 +223,36 @@ def test_the_budgets_and_the_baseline_are_held_together(tmp_path: Path) -> None:
     assert code == 1
     page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
     assert "against the baseline" in page
+
+
+needs_browser = pytest.mark.skipif(
+    not any(map(which, browser.NAMES)), reason="no Chromium is installed"
+)
+
+
+@needs_browser
+def test_nobody_scrolls_sideways_and_a_browser_takes_the_picture(tmp_path: Path) -> None:
+    report(tmp_path, a_search(), a_run(cell(failed=5)), compared(0.2))
+    browser.photographed(tmp_path / "report.html", tmp_path / "shown.png")
+    with Image.open(tmp_path / "shown.png") as picture:
+        assert picture.size[0] == browser.PHONE_PX + browser.GAP_PX + browser.WIDE_PX
+        colours = picture.convert("RGB").getcolors(1 << 20)
+        assert colours
+        assert len(colours) > 50, "the pictures are in it"
+
+
+@needs_browser
+def test_a_page_that_is_too_wide_for_a_phone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<div style='width: 500px'>wide</div>")
+    with pytest.raises(browser.BrowserError, match="px wider than the screen"):
+        browser.photographed(tmp_path / "page.html", tmp_path / "shown.png")
+    assert not (tmp_path / "shown.png").exists()
+
+
+def test_without_a_browser_it_says_which_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "page.html").write_text("")
+    with pytest.raises(browser.BrowserError, match="none of chromium"):
+        browser.photographed(tmp_path / "page.html", tmp_path / "shown.png")

@@ -272,6 +272,12 @@ def test_a_server_that_answers_nothing_has_failed_and_says_how(places: Places) -
     assert "no model" in found.reason
 
 
+def test_a_server_that_says_nothing_is_not_measured(places: Places) -> None:
+    found = measure(lambda: answering(lambda: {"labels": [{"label": ""}]}), places)
+    assert (found.status, found.reason) == ("skipped", "all its answers are empty")
+    assert found.figures is None
+
+
 def failing(error: Exception) -> Callable[[], Any]:
     @contextmanager
     def start() -> Iterator[Running]:

@@ -17,7 +17,7 @@ from loadtests.serving.attendant import STORE, prepared
 from loadtests.serving.bench.servers import Missing, Places
 from loadtests.serving.compare import chart, page, record
 from loadtests.serving.compare.adapters import Payload
-from loadtests.serving.compare.measure import Unanswered, measured
+from loadtests.serving.compare.measure import Silent, Unanswered, measured
 from loadtests.serving.compare.payloads import SPEECH, TRANSLATION, payloads
 from loadtests.serving.compare.peers import PEERS, Peer, on, versions
 from loadtests.serving.compare.record import Compared, TaskRecord, Terms
@@ -99,6 +99,9 @@ def compare(
             )
     except Missing as error:
         return Compared(status="skipped", reason=str(error)), None
+    except Silent:
+        why = "; ".join(["all its answers are empty", *([peer.silent] if peer.silent else [])])
+        return Compared(status="skipped", reason=why), None
     except (NotStarted, Unanswered) as error:
         return Compared(status="failed", reason=str(error)), None
     return Compared(status="measured", about=peer.about, versions=found, figures=figures), texts

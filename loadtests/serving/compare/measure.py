@@ -26,6 +26,10 @@ class Unanswered(Exception):
     """A server does not answer even one request alone; the message is what it sent."""
 
 
+class Silent(Exception):
+    """A server answers, but says nothing."""
+
+
 async def alone(caller: Caller, adapter: Adapter, known: Sequence[Payload]) -> list[str]:
     """What the server says to each request, asked one after the other; raises Unanswered."""
     found = []
@@ -125,13 +129,15 @@ async def measured(
     exact: bool,
     ends_s: float = math.inf,
 ) -> tuple[Figures, list[str]]:
-    """The figures of a server that has started, and what it says alone.
+    """The figures of a server that has started, and what it says alone; raises Silent, Unanswered.
 
     `reference` is what Attendant says; `exact` wants the same answers under load as alone; after
     `ends_s`, of the monotonic clock, no rate is tried.
     """
     async with Caller(url) as caller:
         texts = await alone(caller, adapter, known)
+        if not any(texts):
+            raise Silent
         ask = asking(caller, adapter, known, wanted=texts if exact else None, seed=terms.seed)
         await closed(ask, callers=terms.callers, duration_s=terms.warm_s)
         per_s = await closed(ask, callers=terms.callers, duration_s=terms.closed_s)

@@ -43,6 +43,8 @@ class Peer:
     """The requirements file it is installed from; empty for our own."""
     adapter: Adapter
     start: Start
+    silent: str = ""
+    """Why it says nothing, where that is known."""
 
 
 def _of_module(module: str, environment: str, ready: str, *, own_libraries: bool = False) -> Start:
@@ -171,6 +173,7 @@ PEERS = (
         VLLM,
         OPENAI,
         lambda places, _: vllm(places)(),
+        silent="it names a language to every model, which one of English only has not learned",
     ),
     Peer("speaches", "", (SPEECH,), (), "", OPENAI, _speaches),
 )
