@@ -13,6 +13,7 @@ os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 from service import store
 from service.access.command import app as keys
+from service.rollout import command as rollout
 from service.settings import Settings
 from service.setup import install_shipped
 from service.supervisor import Supervisor
@@ -23,6 +24,7 @@ CURL = """curl -s http://{host}:{port}/translation -H 'Content-Type: application
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(keys, name="keys")
+rollout.add_to(app)
 
 
 @app.command()

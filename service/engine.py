@@ -1,5 +1,6 @@
 """task name, request → response: the one entry behind both doors."""
 
+import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -38,10 +39,12 @@ class Engine:
         self.settings = settings
         self.models = Repository(self.tasks, settings)
         self.draining = False
+        self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Find the models of the store, and load those that are to be there from the start."""
         await self.models.reload()
+        self._following = asyncio.create_task(self.models.follow())
 
     async def load(self, task: Task, folder: Path) -> None:
         """Serve a task with a model folder; a broken one is reported and leaves the task out."""
@@ -114,7 +117,14 @@ class Engine:
         async def work(loaded: Loaded, deadline_s: float) -> ResponseModel:
             return await loaded.answer(request, deadline_s, priority=priority)
 
-        return await self._admit(self.find(task, request.model), work, timeout_s)
+        model = self.find(task, request.model)
+        response = await self._admit(model, work, timeout_s)
+        self._shadow(model, request)
+        return response
+
+    def _shadow(self, model: Served, request: RequestModel) -> None:
+        if not self.draining and ":" not in request.model:
+            self.models.shadows.send(model, request)
 
     def stream(
         self,
@@ -132,7 +142,12 @@ class Engine:
             async def work(loaded: Loaded, deadline_s: float) -> ResponseModel:
                 return await loaded.answer(request, deadline_s, priority=priority, reading=reading)
 
-            return self._admit(model, work, timeout_s)
+            async def asked() -> ResponseModel:
+                response = await self._admit(model, work, timeout_s)
+                self._shadow(model, request)
+                return response
+
+            return asked()
 
         return streamed(model.labels, generation, ask)
 
@@ -184,4 +199,6 @@ class Engine:
     async def close(self) -> None:
         """Finish what is queued, refuse the rest."""
         self.draining = True
+        if self._following:
+            self._following.cancel()
         await self.models.close()

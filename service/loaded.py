@@ -147,6 +147,7 @@ def cores(task: Task, settings: Settings) -> int:
 
 def made(
     task: Task,
+    labels: Labels,
     name: str,
     model: Runner,
     assets: Any,
@@ -157,9 +158,9 @@ def made(
 
     `stop` ends a run of its graphs.
     """
-    labels = Labels(task.name, name.partition(":")[0])
     workers = ThreadPoolExecutor(settings.threads, thread_name_prefix=f"{labels.model} io")
-    lane = _lane(task, labels, model, assets, settings.of(labels.model), stop)
+    own = settings.of(name.partition(":")[0])
+    lane = _lane(task, labels, model, assets, own, stop)
     return Loaded(task, labels, name, model, assets, lane, workers, settings.threads)
 
 

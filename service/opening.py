@@ -10,10 +10,11 @@ from service.deadline import within
 from service.loaded import Loaded, cores, made
 from service.settings import Settings
 from service.tasks import Task
+from service.telemetry import Labels
 from service.threads import behind_the_doors
 
 
-async def opened(task: Task, folder: Path, settings: Settings) -> Loaded:
+async def opened(task: Task, labels: Labels, folder: Path, settings: Settings) -> Loaded:
     """Raises BrokenModel where the folder does not open, or its example is not answered."""
     try:
         task = await asyncio.to_thread(store.kind_of, folder, task)
@@ -27,7 +28,7 @@ async def opened(task: Task, folder: Path, settings: Settings) -> Loaded:
         raise
     except Exception as error:  # assets of any kind, read by any library
         raise store.BrokenModel(f"{task.name}: {folder}: {error!r}") from error
-    loaded = made(task, model.name, model, assets, settings, model.stop)
+    loaded = made(task, labels, model.name, model, assets, settings, model.stop)
     try:
         example = task.example()
         request = task.adapt(example, assets) if task.adapt else example

@@ -10,6 +10,7 @@ from service import store
 from service.errors import InvalidInput, NotFound, Unavailable
 from service.kinds import task_of
 from service.manifest import Manifest
+from service.rollout.canary import Canary
 from service.served import Served
 from service.settings import EVERY, Settings
 from service.tasks import Task
@@ -31,6 +32,8 @@ class Registry:
         self._tasks, self._settings = tasks, settings
         self._versions: dict[str, dict[str, Served]] = {}
         self._current: dict[str, Served] = {}
+        self.canaries: dict[str, Canary] = {}
+        """Name → the version that is tried beside the one that it means."""
         self.stale: dict[str, str] = {}
         """Name → why its newest version is not the one that it means."""
 
@@ -108,7 +111,11 @@ class Registry:
             model = self.named(asked, task)
             if model.task.name != task:
                 raise InvalidInput(f"{model.name} is for {model.task.name}, not {task}", "model")
-            return model
+            canary, of_version = self.canaries.get(model.name), ":" in asked
+            if canary is None:
+                return model
+            meant = model.version == canary.served.version if of_version else canary.answers()
+            return canary.served if meant else model
         default = self.default(task)
         if default not in self._current:
             raise Unavailable(f"{default}: {REMEDY}")

@@ -13,6 +13,8 @@ from service.loaded import Loaded, made
 from service.memory import Memory
 from service.opening import opened
 from service.registry import REMEDY, Registry, manifest_of
+from service.rollout.rollout import Rollout
+from service.rollout.shadow import Shadows
 from service.served import Served
 from service.session import Runner
 from service.settings import Settings
@@ -20,6 +22,8 @@ from service.tasks import Task
 from service.telemetry import Labels
 
 log = logging.getLogger("attendant")
+LOOK_S = 0.5
+"""How often the file of routes is looked at."""
 
 
 class Repository:
@@ -29,12 +33,14 @@ class Repository:
         self._tasks, self._settings = tasks, settings
         self.registry = Registry(tasks, settings)
         self.memory = Memory(settings.model_memory_bytes, self._opened)
+        self.shadows = Shadows(self.registry, self.memory, settings.timeout_s)
+        self._rollout = Rollout(self.registry, self.memory)
         self._scanned = False
         self._changing = asyncio.Lock()
 
     async def _opened(self, model: Served) -> Loaded:
         assert model.folder is not None
-        return await opened(model.task, model.folder, self._settings)
+        return await opened(model.task, model.labels, model.folder, self._settings)
 
     async def reload(self) -> None:
         """Take what is newer in the store; what does not open or answer leaves the old in place.
@@ -43,16 +49,27 @@ class Repository:
         that have begun are finished by the version they began with.
         """
         async with self._changing:
-            found = await asyncio.to_thread(self.registry.scan)
+            self._rollout.read()
+            found = await self._found()
             self._scanned = True
-            await self._renew(found)
+            await self._take(found)
             await self._load_first()
+
+    async def follow(self) -> None:
+        """Obey the routes whenever they change, until cancelled; other models stay as they are."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._rollout.changed:
+                async with self._changing:
+                    names = self._rollout.read()
+                    found = await self._found()
+                    await self._take({name: found.get(name, []) for name in names})
 
     async def take(self, name: str) -> None:
         """Take what is newest in the store for one name, and load it; raises a Problem."""
         async with self._changing:
-            found = await asyncio.to_thread(self.registry.scan)
-            await self._renew({name: found.get(name, [])})
+            found = await self._found()
+            await self._take({name: found.get(name, [])})
             await self.memory.open(self.registry.named(name))
         if name in self.registry.stale:
             raise Unavailable(self.registry.stale[name])
@@ -79,7 +96,20 @@ class Repository:
         """Answer a task's own requests with this model from now on."""
         served = Served(task, task.name, name.partition(":")[2])
         self.registry.make_current(served)
-        self.memory.put(served, made(task, name, model, assets, self._settings, stop))
+        self.memory.put(
+            served, made(task, served.labels, name, model, assets, self._settings, stop)
+        )
+
+    async def _found(self) -> dict[str, list[Served]]:
+        found = await asyncio.to_thread(self.registry.scan)
+        return {name: self._rollout.ordered(name, models) for name, models in found.items()}
+
+    async def _take(self, found: Mapping[str, Sequence[Served]]) -> None:
+        """What names mean is the first of these versions; candidates come and go."""
+        withdrawn = self._rollout.withdraw()
+        await self._renew(found)
+        await self._rollout.enter(found, self._settings.timeout_s)
+        await asyncio.gather(*(self.memory.close(candidate) for candidate in withdrawn))
 
     async def _renew(self, found: Mapping[str, Sequence[Served]]) -> None:
         superseded = []
@@ -173,4 +203,5 @@ class Repository:
         )
 
     async def close(self) -> None:
+        await self.shadows.close()
         await self.memory.close_all()

@@ -29,6 +29,8 @@ class Served:
     """None where it could not be read; loading says why."""
     bytes: int = 0
     """Estimated memory, once it is loaded."""
+    candidate: bool = False
+    """It is tried beside the version that the name means, and counted by itself."""
     loaded: Loaded | None = None
     loading: asyncio.Task[None] | None = None
     waiting: int = 0
@@ -45,7 +47,7 @@ class Served:
 
     @property
     def labels(self) -> Labels:
-        return Labels(self.task.name, self.name)
+        return Labels(self.task.name, self.tag if self.candidate else self.name)
 
     @property
     def idle(self) -> bool:

@@ -67,7 +67,8 @@ def tags(name: str) -> list[str]:
     first = newest(name)
     if first is None:
         return []
-    return [first, *sorted({str(model.tag) for model in bentoml.models.list(name)} - {first})]
+    found = sorted(bentoml.models.list(name), key=lambda model: model.creation_time, reverse=True)
+    return [first, *(str(model.tag) for model in found if str(model.tag) != first)]
 
 
 def memory_bytes(folder: Path) -> int:

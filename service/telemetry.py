@@ -30,6 +30,8 @@ Door = Literal["http", "grpc", "oip", "oip-grpc", "openai", "libretranslate", "h
 Reason = Literal["queue", "deadline"]
 """The queue is full, or the answer would come after the deadline."""
 Stage = Literal["queued", "running"]
+Shadow = Literal["ok", "failed", "dropped"]
+"""How a candidate fared with a request that it computed for nobody."""
 
 
 class Labels(NamedTuple):
@@ -37,7 +39,8 @@ class Labels(NamedTuple):
 
     task: str
     model: str
-    """Its name without a version; empty for requests that name none which there is."""
+    """Its name without a version, but for a candidate, which is counted beside the version that it
+    may replace; empty for requests that name none which there is."""
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a fifth of all series, read by none
@@ -93,6 +96,7 @@ _rejected = _counter("attendant_rejected_total", "Requests refused at the door",
 _cancelled = _counter(
     "attendant_cancelled_total", "Items dropped because nobody waits for them", "stage"
 )
+_shadows = _counter("attendant_shadows_total", "Requests computed for nobody", "outcome")
 _tokens = _counter("attendant_tokens_total", "Tokens generated")
 _ready = _gauge(
     "attendant_model_ready", "1 when every worker serves the model, loaded or not", mode="livemin"
@@ -137,6 +141,7 @@ class _Series:
         self.queue, self.ready = _queue.labels(*labels), _ready.labels(*labels)
         self.rejected = {reason: _rejected.labels(*labels, reason) for reason in get_args(Reason)}
         self.cancelled = {stage: _cancelled.labels(*labels, stage) for stage in get_args(Stage)}
+        self.shadows = {outcome: _shadows.labels(*labels, outcome) for outcome in get_args(Shadow)}
         self.tokens, self.bytes = _tokens.labels(*labels), _bytes.labels(*labels)
         self.loads = {outcome: _loads.labels(*labels, outcome) for outcome in ("ok", "failed")}
         self.unloads = _unloads.labels(*labels)
@@ -262,6 +267,10 @@ def rejected(labels: Labels, reason: Reason) -> None:
 
 def cancelled(labels: Labels, stage: Stage) -> None:
     _series(labels).cancelled[stage].inc()
+
+
+def shadow(labels: Labels, outcome: Shadow) -> None:
+    _series(labels).shadows[outcome].inc()
 
 
 def tokens(labels: Labels, count: int) -> None:
