@@ -6,10 +6,10 @@ import signal
 from pathlib import Path
 from typing import TextIO
 
-from aiohttp import BodyPartReader, ClientSession, MultipartReader, web
+from aiohttp import BodyPartReader, ClientSession, MultipartReader, StreamReader, web
 from pydantic import ValidationError
 
-from loadtests.lab.payloads import line_of
+from loadtests.lab.payloads import bytes_fields, line_of
 from service.tasks import Task, tasks
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
@@ -37,8 +37,10 @@ class Recorder:
         try:
             if request.content_type == "application/json":
                 asked = task.request.model_validate_json(body)
-            else:
+            elif request.content_type.startswith("multipart/"):
                 asked = task.request.model_validate(await self._form(task, request, body))
+            else:  # a picture or a recording is the whole body
+                asked = task.request.model_validate(dict.fromkeys(bytes_fields(task), body))
         except (ValidationError, ValueError):
             return
         self._began_s = now_s if self._began_s is None else self._began_s
@@ -48,11 +50,12 @@ class Recorder:
 
     async def _form(self, task: Task, request: web.Request, body: bytes) -> dict[str, object]:
         """Fields of a multipart form: files as bytes, numbers and the like as JSON has them."""
-        stream = asyncio.StreamReader()
+        # With room for all of it, or the client's connection would be paused.
+        stream = StreamReader(request.protocol, len(body) + 1)
         stream.feed_data(body)
         stream.feed_eof()
         fields: dict[str, object] = {}
-        async for part in MultipartReader(request.headers, stream):  # type: ignore[arg-type]
+        async for part in MultipartReader(request.headers, stream):
             if not isinstance(part, BodyPartReader) or part.name is None:
                 continue
             content = bytes(await part.read())
