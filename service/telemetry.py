@@ -78,6 +78,7 @@ _durations = _histogram(
     "door",
     buckets=SECONDS,
 )
+_failed = _counter("attendant_failed_seconds_total", "Time that went into requests that failed")
 _first_tokens = _histogram(
     "attendant_first_token_seconds", "Time from a stream's start to its first text", buckets=SECONDS
 )
@@ -117,6 +118,7 @@ class _Outcomes:
             for code in codes
         }
         self.durations = {door: _durations.labels(*labels, door) for door in get_args(Door)}
+        self.failed = _failed.labels(*labels)
 
 
 class _Arrivals:
@@ -196,6 +198,8 @@ def observed(task: str, door: Door, headers: tracing.Headers = ()) -> Iterator[N
         outcomes = _outcomes(Labels(task, request.model))
         outcomes.requests[door, code].inc()
         outcomes.durations[door].observe(took_s)
+        if code not in ("ok", "cancelled"):
+            outcomes.failed.inc(took_s)
         failed = fault is not None or (problem is not None and problem.status >= 500)
         tracing.end(request.span, code, failed=failed)
         level = logging.ERROR if fault else logging.INFO

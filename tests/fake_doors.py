@@ -28,6 +28,7 @@ from service.pb.proto import PACKAGE, SERVICE, proto
 from service.rpc import RpcServer
 from service.settings import Settings
 from service.tasks import Task, task
+from service.tasks.image_classification import Assets
 
 CLASSES = ["dark", "light", "red"]
 
@@ -85,7 +86,7 @@ def served(settings: Settings) -> tuple[Engine, Lamp]:
     engine, lamp = Engine(tasks, settings), Lamp()
     for name in ("shout", "weigh-thing"):
         engine.serve(engine.tasks[name], f"{name}:7", lamp, None)
-    engine.serve(engine.tasks["image-classification"], lamp.name, lamp, CLASSES)
+    engine.serve(engine.tasks["image-classification"], lamp.name, lamp, Assets(CLASSES))
     return engine, lamp
 
 

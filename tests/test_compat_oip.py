@@ -172,7 +172,8 @@ PIXELS_OF = {"name": "pixels", "datatype": "FP32", "shape": PIXELS.shape}
         (message(inputs=[], raw_input_contents=[]), "inputs.pixels: is missing"),
         (message(inputs=[{**PIXELS_OF, "shape": [-1, 3, 32, 32]}]), "positive integers"),
         (message(inputs=[{**PIXELS_OF, "shape": [2**62, 3, 32, 32]}]), "elements; at most"),
-        (message(inputs=[{**PIXELS_OF, "datatype": "FP16"}]), "is FP32, not FP16"),
+        (message(inputs=[{**PIXELS_OF, "datatype": "FP64"}]), "is FP32, not FP64"),
+        (message(inputs=[{**PIXELS_OF, "datatype": "FP16"}]), "12288 bytes, where its shape has"),
         (message(inputs=[{**PIXELS_OF, "contents": {"fp32_contents": [1.0]}}]), "not as both"),
         (
             message(

@@ -79,6 +79,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "a name that is none": (pixels(name=5), "inputs.0.name"),
     "no name": (inputs({"datatype": "FP32", "shape": [1], "data": [1]}), "takes pixels"),
     "another datatype": (pixels(datatype="INT64"), "is FP32, not INT64"),
+    "half precision in JSON": (pixels(datatype="BF16"), "BF16 comes as binary data"),
     "no datatype": (pixels(datatype="FLOAT"), "is FP32, not FLOAT"),
     "a shape that overflows": (pixels(shape=[2**4, 2**60 + 2]), "elements; at most 8388608"),
     "a shape that overflows in its rows": (pixels(shape=[2**62, 3, 32, 32]), "elements"),
@@ -105,6 +106,16 @@ BODIES: dict[str, tuple[bytes, str]] = {
     ),
     "an output twice": (
         inputs({**PIXELS, "data": FLAT}, outputs=[{"name": "logits"}] * 2), "outputs.logits"
+    ),
+    "classes that are no number": (
+        inputs({**PIXELS, "data": FLAT},
+               outputs=[{"name": "logits", "parameters": {"classification": "3"}}]),
+        "outputs.logits.classification: is a whole number",
+    ),
+    "fewer than no classes": (
+        inputs({**PIXELS, "data": FLAT},
+               outputs=[{"name": "logits", "parameters": {"classification": -1}}]),
+        "outputs.logits.classification",
     ),
     "an output no object": (inputs({**PIXELS, "data": FLAT}, outputs=["logits"]), "outputs.0"),
     "an id that is none": (inputs({**PIXELS, "data": FLAT}, id=5), "id: is not a JSON str"),
@@ -169,6 +180,12 @@ def test_binary_tensors_that_do_not_fit_are_refused(request_: dict[str, Any], wo
 
 def element(text: bytes) -> bytes:
     return struct.pack("<I", len(text)) + text
+
+
+@pytest.mark.parametrize("tail", [b"", RAW[:-1], RAW + RAW[:4]])
+def test_a_body_without_json_that_is_no_tensor_is_refused(tail: bytes) -> None:
+    said = refused(tail, inference_header_content_length="0")
+    assert f"{len(tail)} bytes have no shape" in said
 
 
 @pytest.mark.parametrize(

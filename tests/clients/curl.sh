@@ -29,3 +29,28 @@ has 'data: [DONE]' -N "$at/v1/audio/transcriptions" \
   -F model=whisper-1 -F stream=true -F "file=@$3/speech.flac"
 has '"param":"file"' "$at/v1/audio/transcriptions" -F model=whisper-1
 has '"id":"whisper-1"' "$at/v1/models"
+has 'WEBVTT' "$at/v1/audio/transcriptions" \
+  -F model=whisper-1 -F response_format=vtt -F "file=@$3/speech.flac"
+has '"translatedText":"Wo ist die Bibliothek?"' "$at/translate" \
+  -d q='Where is the library?' -d source=en -d target=de
+has '<b>Bibliothek</b>' "$at/translate" -H 'Content-Type: application/json' -d '{
+  "q": "<p>Where is the <b>library</b>?</p>", "source": "en", "target": "de", "format": "html"
+}'
+has '"language":"fr"' "$at/detect" -d q='Où est la bibliothèque ?'
+has '"code":"de"' "$at/languages"
+has '"filesTranslation":true' "$at/frontend/settings"
+printf 'Where is the library?' > a.txt
+has "$at/download_file/" "$at/translate_file" -F file=@a.txt -F source=en -F target=de
+link=${found#*:\"} && link=${link%\"*}
+has 'Wo ist die Bibliothek?' "$link"
+has 'zz is not supported' "$at/translate" -d q=a -d source=en -d target=zz
+has '"status":501' "$at/v2/systemsharedmemory/status"
+has '"extensions"' "$at/v2"
+has '"text":"' "$at/models/automatic-speech-recognition" --data-binary "@$3/speech.flac"
+has '"label":"yes"' "$at/pipeline/audio-classification" --data-binary "@$3/yes.flac"
+gzip -c > asked.gz <<'END'
+{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["Where is the library?"]}],
+ "parameters": {"source": "en", "target": "de"}}
+END
+has 'Wo ist die Bibliothek?' "$at/v2/models/translation/infer" \
+  -H 'Content-Encoding: gzip' --data-binary @asked.gz

@@ -3,12 +3,16 @@
 Arguments: HTTP port, gRPC port, folder of examples.
 """
 
+import asyncio
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import tritonclient.http as triton
+from tritonclient.http import InferenceServerClientPlugin, aio
 from tritonclient.utils import InferenceServerException
 
 client = triton.InferenceServerClient(f"127.0.0.1:{sys.argv[1]}", concurrency=4)
@@ -101,6 +105,66 @@ answer = client.infer(
 )
 assert answer.as_numpy("label")[:, 0].tolist() == [b"cat", b"cat"]
 assert answer.as_numpy("score").shape == (2, 3)
+best = client.infer(
+    "image-classification.model",
+    [tensor("pixels", pixels[:2], "FP32")],
+    outputs=[triton.InferRequestedOutput("logits", class_count=3)],
+).as_numpy("logits")
+assert best.shape == (2, 3)
+for row, logits in zip(best, many.as_numpy("logits"), strict=False):
+    score, number, label = row[0].decode().split(":")
+    assert (int(number), float(score)) == (logits.argmax(), np.float32(score))
+    assert label in {"airplane", "bird", "cat", "deer", "dog", "frog", "ship", "truck"} | {
+        "automobile", "horse",
+    }  # fmt: skip
+best = client.infer(
+    "image-classification",
+    [tensor("image", image, "BYTES")],
+    outputs=[triton.InferRequestedOutput("score", class_count=1, binary_data=False)],
+)
+assert best.as_numpy("score")[0, 0].startswith("0."), best.as_numpy("score")
+
+half = client.infer(
+    "image-classification.model", [tensor("pixels", pixels[:2].astype(np.float16), "FP16")]
+)
+assert np.abs(half.as_numpy("logits") - many.as_numpy("logits")[:2]).max() < 0.1
+brain = triton.InferInput("pixels", [2, 3, 32, 32], "BF16")
+brain.set_data_from_numpy(pixels[:2].astype(ml_dtypes.bfloat16))
+half = client.infer("image-classification.model", [brain])
+assert np.abs(half.as_numpy("logits") - many.as_numpy("logits")[:2]).max() < 0.5
+
+body, length = triton.InferenceServerClient.generate_request_body(
+    [tensor("pixels", pixels[:2], "FP32")], request_id="by hand"
+)
+
+
+def post(path: str, content: bytes, **headers: str) -> tuple[bytes, dict[str, str]]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(f"http://127.0.0.1:{sys.argv[1]}{path}", content, named)
+    with urllib.request.urlopen(request) as answer:
+        return answer.read(), dict(answer.headers)
+
+
+INFER = "/v2/models/image-classification.model/infer"
+said, headers = post(INFER, body, inference_header_content_length=str(length))
+result = triton.InferenceServerClient.parse_response_body(
+    said, header_length=int(headers["inference-header-content-length"])
+)
+assert result.get_response()["id"] == "by hand"
+assert np.abs(result.as_numpy("logits") - many.as_numpy("logits")[:2]).max() < 1e-3
+for name, content in (
+    ("image-classification.model", pixels[:2].tobytes()),
+    ("image-classification", image[0]),
+):
+    said, headers = post(f"/v2/models/{name}/infer", content, inference_header_content_length="0")
+    result = triton.InferenceServerClient.parse_response_body(
+        said, header_length=int(headers["inference-header-content-length"])
+    )
+    if name.endswith("model"):
+        assert np.abs(result.as_numpy("logits") - many.as_numpy("logits")[:2]).max() < 1e-3
+    else:
+        assert result.as_numpy("label")[0, 0] == b"cat"
+
 recording = np.array([(examples / "speech.flac").read_bytes()], dtype=object)
 answer = client.infer("automatic-speech-recognition", [tensor("audio", recording, "BYTES")])
 assert answer.as_numpy("text")[0].split() == b"Good morning. Open the window, please.".split()
@@ -113,7 +177,13 @@ assert counted["inference_stats"]["compute_infer"]["ns"] > 0
 assert (
     counted["inference_stats"]["queue"]["count"] == counted["inference_stats"]["success"]["count"]
 )
-assert len(client.get_inference_statistics()["model_stats"]) == len(index)
+stats = client.get_inference_statistics()["model_stats"]
+assert {one["name"] for one in stats} == {*index}
+generated = client.get_inference_statistics("translation")["model_stats"][0]["inference_stats"]
+assert generated["compute_infer"]["ns"] > 0
+assert generated["queue"]["ns"] > 0
+parts = ("queue", "compute_input", "compute_infer", "compute_output")
+assert abs(generated["success"]["ns"] - sum(generated[part]["ns"] for part in parts)) < 4
 
 given = [tensor("text", texts, "BYTES")]
 assert refused(client.infer, "none", given)[0] == "404"
@@ -125,5 +195,45 @@ assert status in ("429", "504"), message
 assert refused(client.load_model, "translation")[0] == "403"
 assert refused(client.load_model, "x", config="{}", files={"file:1/m": b"x"})[0] == "400"
 assert refused(client.unload_model, "translation")[0] == "403"
-assert refused(client.get_trace_settings)[0] == "501"
-assert refused(client.get_system_shared_memory_status)[0] == "501"
+failed = client.get_inference_statistics("translation")["model_stats"][0]["inference_stats"]["fail"]
+assert failed["count"] > 0
+assert failed["ns"] > 0
+for call, *arguments in (
+    (client.get_trace_settings,),
+    (client.update_trace_settings, None, {"trace_level": "OFF"}),
+    (client.get_log_settings,),
+    (client.update_log_settings, {"log_info": True}),
+    (client.get_system_shared_memory_status,),
+    (client.register_system_shared_memory, "a", "/a", 8),
+    (client.unregister_system_shared_memory,),
+    (client.get_cuda_shared_memory_status,),
+    (client.unregister_cuda_shared_memory,),
+):
+    assert refused(call, *arguments)[0] == "501", call
+
+
+class Named(InferenceServerClientPlugin):
+    """Adds a header, as plugins do that sign requests."""
+
+    def __call__(self, request: Any) -> None:
+        request.headers["grpc-timeout"] = "soon"
+
+
+client.register_plugin(Named())
+assert refused(client.infer, "translation", given, parameters=named)[0] == "400"
+client.unregister_plugin()
+client.infer("translation", given, parameters=named)
+client.close()
+
+
+async def at_once() -> None:
+    async with aio.InferenceServerClient(f"127.0.0.1:{sys.argv[1]}") as other:
+        one = aio.InferInput("pixels", [1, 3, 32, 32], "FP32")
+        one.set_data_from_numpy(pixels[:1])
+        answers = await asyncio.gather(
+            *(other.infer("image-classification.model", [one]) for _ in range(8))
+        )
+        assert all(answer.as_numpy("logits").shape == (1, 10) for answer in answers)
+
+
+asyncio.run(at_once())

@@ -9,8 +9,8 @@ from service.compat.oip.tensors import BYTES, Spec
 from service.errors import Problem
 
 EXTENSIONS = [
-    "binary_tensor_data", "model_configuration", "model_repository", "parameters",
-    "schedule_policy", "statistics",
+    "binary_tensor_data", "classification", "model_configuration", "model_repository",
+    "model_repository(unload_dependents)", "parameters", "schedule_policy", "statistics",
 ]  # fmt: skip
 SERVER: dict[str, Any] = {
     "name": "attendant",

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from service.compat.oip import classification
 from service.compat.oip.models import Found, Model
 from service.compat.oip.tensors import Given, array_of
 from service.engine import Engine
@@ -13,7 +14,7 @@ from service.errors import MalformedRequest, Unsupported
 
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "headers")
 """The protocol's own parameters that have no meaning where no request belongs to another."""
-OUTPUT_PARAMETERS = {"binary_data"}
+OUTPUT_PARAMETERS = {"binary_data", classification.PARAMETER}
 HIGHEST = 4
 """Of the protocol's priorities 1 comes first, and 0 says nothing: 1 is our 3, 7 our -3."""
 
@@ -72,7 +73,8 @@ def _inputs(model: Model, asked: Asked, limit: int | None) -> dict[str, NDArray[
     return arrays
 
 
-def _wanted(model: Model, asked: Asked) -> list[str]:
+def _wanted(model: Model, asked: Asked) -> dict[str, int]:
+    """Outputs, and how many classes of each are wanted, if any."""
     known = [spec.name for spec in model.outputs]
     for name, parameters in asked.outputs:
         if name not in known:
@@ -80,9 +82,9 @@ def _wanted(model: Model, asked: Asked) -> list[str]:
         for parameter in parameters:
             if parameter not in OUTPUT_PARAMETERS:
                 raise Unsupported(f"{parameter[:64]} is not supported", f"outputs.{name}")
-    names = [name for name, _ in asked.outputs]
-    _once(names, "outputs")
-    return names or known
+    _once([name for name, _ in asked.outputs], "outputs")
+    counts = {name: classification.count_of(name, said) for name, said in asked.outputs}
+    return counts or dict.fromkeys(known, 0)
 
 
 async def infer(
@@ -101,4 +103,12 @@ async def infer(
     said = _whole_number(asked.parameters, "priority")
     told = {"timeout_s": timeout_s, "priority": max(HIGHEST - said, -HIGHEST) if said else priority}
     outputs, name = await model.infer(engine, tag, inputs, own, told)
-    return Inferred(name.rpartition(":")[2], {name: outputs[name] for name in wanted})
+    return Inferred(
+        name.rpartition(":")[2],
+        {
+            output: classification.best(output, outputs[output], count, model.labels)
+            if count
+            else outputs[output]
+            for output, count in wanted.items()
+        },
+    )

@@ -24,6 +24,8 @@ class Model(Protocol):
     inputs: Sequence[Spec]
     outputs: Sequence[Spec]
     max_batch: int
+    labels: Sequence[str]
+    """Of the classes that it tells apart, if it does."""
 
     async def infer(
         self,

@@ -96,8 +96,9 @@ def _inference(path: str) -> dict[str, Any]:
     }
     length = {
         "name": "Inference-Header-Content-Length", "in": "header", "required": False,
-        "description": "Bytes of the JSON, where binary tensors follow it.",
-        "schema": {"type": "integer", "minimum": 1},
+        "description": "Bytes of the JSON, where binary tensors follow it; 0 where all of the body "
+        "is the one input of the model.",
+        "schema": {"type": "integer", "minimum": 0},
     }  # fmt: skip
     refusals = ("400", "404", "413", "415", "422", "429", "501", "503", "504")
     return _operation(

@@ -41,6 +41,7 @@ class RawModel:
         self.name, self.task = name, loaded.task.name
         graph, found = loaded.task.contract[GRAPH], loaded.model.tensors(GRAPH)
         self.inputs: Sequence[Spec] = [_spec(name, found[name]) for name in graph.inputs]
+        self.labels: Sequence[str] = getattr(loaded.assets, "labels", ())
         self.outputs: Sequence[Spec] = [_spec(name, found[name]) for name in graph.outputs]
 
     async def infer(

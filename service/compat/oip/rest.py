@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.compat.oip import about, repository
+from service.compat.oip import about, raw_body, repository
 from service.compat.oip.infer import Asked, Inferred, infer, timeout_s
-from service.compat.oip.models import Models
+from service.compat.oip.models import Model, Models
 from service.compat.oip.tensors import Given, datatype, json_of, raw_of
 from service.compat.surface import Entrance, Handler, route
 from service.compression import packed
@@ -66,14 +66,14 @@ def _header_length(request: Request, body: bytes) -> int:
         raise MalformedRequest(
             "is the number of bytes of the JSON at the body's start", HEADER_LENGTH
         )
-    if int(said) == 0:
-        raise Unsupported("a raw body without JSON is not supported", HEADER_LENGTH)
     return int(said)
 
 
-def asked_of(request: Request, body: bytes, settings: Settings) -> tuple[Asked, bool]:
+def asked_of(request: Request, model: Model, body: bytes, settings: Settings) -> tuple[Asked, bool]:
     """What was asked, and whether all outputs are to be binary where an output says nothing."""
     length = _header_length(request, body)
+    if length == 0 and HEADER_LENGTH in request.headers:
+        return raw_body.asked_of(model, body), True
     said, binary = _object(memoryview(body)[:length], settings), memoryview(body)[length:]
     inputs, at = [], 0
     for number, one in enumerate(_member(said, "inputs", list, "")):
@@ -155,7 +155,7 @@ def routes(entrance: Entrance) -> list[Route]:
         name, version = _named(request)
         with entrance.call(models.task(name).name, request) as call:
             found = await models.find(name, version)
-            asked, all_binary = asked_of(request, await call.body(), engine.settings)
+            asked, all_binary = asked_of(request, found.model, await call.body(), engine.settings)
             waits_s = timeout_s(asked)
             if waits_s is not None:
                 call.hurry(waits_s)

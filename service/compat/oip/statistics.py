@@ -1,15 +1,16 @@
 """the metrics of a model, over all doors and workers → its statistics as the protocol has them."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service import exposition
 
 STAGES = {
-    "queue": "queue", "compute_input": "preprocess",
-    "compute_infer": "compute", "compute_output": "postprocess",
+    "queue": ("queue", "batch_wait"), "compute_input": ("preprocess",),
+    "compute_infer": ("encode", "decode", "compute"), "compute_output": ("postprocess",),
 }  # fmt: skip
+"""The protocol's stages → ours, of which a request has some."""
 GONE = "cancelled"
 """Requests whose clients left: no success, and no failure of the model either."""
 Sums = Mapping[tuple[str, str, str], float]
@@ -35,14 +36,16 @@ def _duration(count: float, seconds: float) -> dict[str, int]:
 def of_model(counted: Sums, model: str) -> dict[str, Any]:
     """Statistics without the name and version of the model.
 
-    Successes are timed by the stages of their requests; how long failures took is not known.
+    Successes are timed by the stages of their requests, failures by all of their time.
     """
 
-    def stage(name: str) -> tuple[float, float]:
+    def of(sample: str, kind: str = "") -> float:
+        return counted.get((sample, model, kind), 0)
+
+    def stage(names: Sequence[str]) -> tuple[float, float]:
         key = "attendant_stage_duration_seconds"
-        return counted.get((f"{key}_count", model, name), 0), counted.get(
-            (f"{key}_sum", model, name), 0
-        )
+        counts, sums = ([of(f"{key}_{what}", name) for name in names] for what in ("count", "sum"))
+        return max(counts), sum(sums)
 
     stages = {name: stage(ours) for name, ours in STAGES.items()}
     answered = max(count for count, _ in stages.values())
@@ -52,14 +55,12 @@ def of_model(counted: Sums, model: str) -> dict[str, Any]:
         if name == "attendant_requests_total" and of == model and code not in ("ok", GONE)
     )
     return {
-        "last_inference": round(
-            1e3 * counted.get(("attendant_last_answer_timestamp_seconds", model, ""), 0)
-        ),
-        "inference_count": int(counted.get(("attendant_batch_items_sum", model, ""), 0)),
-        "execution_count": int(counted.get(("attendant_batch_items_count", model, ""), 0)),
+        "last_inference": round(1e3 * of("attendant_last_answer_timestamp_seconds")),
+        "inference_count": int(of("attendant_batch_items_sum")),
+        "execution_count": int(of("attendant_batch_items_count")),
         "inference_stats": {
             "success": _duration(answered, sum(seconds for _, seconds in stages.values())),
-            "fail": _duration(failed, 0),
+            "fail": _duration(failed, of("attendant_failed_seconds_total")),
             **{name: _duration(*times) for name, times in stages.items()},
             "cache_hit": _duration(0, 0),
             "cache_miss": _duration(0, 0),

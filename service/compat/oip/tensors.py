@@ -24,8 +24,9 @@ DATATYPES = {np.dtype(code): name for name, code in DTYPES.items()}
 BYTES = "BYTES"
 KINDS = {"b": "b", "u": "iu", "i": "iu", "f": "iuf"}
 """Kind of a dtype → kinds of JSON values that fit into it."""
-RAW_ONLY = {"FP16"}
-"""JSON has no half precision: the protocol's clients send and read these as bytes."""
+HALVES = {"FP16", "BF16"}
+"""JSON has no half precision: the protocol's clients send and read these as bytes. Where FP32 is
+wanted they are as good: it holds all of their numbers."""
 MAX_AXES = 8
 MAX_DEPTH = 64
 """Of lists in JSON data; numpy's own limit, too."""
@@ -71,7 +72,8 @@ def elements(shape: Sequence[int], where: str, limit: int | None) -> int:
 def array_of(given: Given, spec: Spec, limit: int | None = None) -> NDArray[Any]:
     """What was sent for `spec`, of `limit` elements at most; raises MalformedRequest."""
     where = f"inputs.{given.name}"
-    if given.datatype != spec.datatype:
+    widened = spec.datatype == "FP32" and given.datatype in HALVES
+    if given.datatype != spec.datatype and not widened:
         raise MalformedRequest(f"is {spec.datatype}, not {str(given.datatype)[:16]}", where)
     count = elements(given.shape, f"{where}.shape", limit)
     fits = len(given.shape) == len(spec.shape) and all(
@@ -84,7 +86,7 @@ def array_of(given: Given, spec: Spec, limit: int | None = None) -> NDArray[Any]
         flat = _from_raw(given.datatype, count, given.raw, where)
     else:
         flat = _from_json(given.datatype, count, given.data, where)
-    return flat.reshape(given.shape)
+    return flat.reshape(given.shape).astype(np.float32) if widened else flat.reshape(given.shape)
 
 
 def _objects(values: list[bytes]) -> NDArray[Any]:
@@ -99,13 +101,16 @@ def _from_raw(datatype: str, count: int, raw: memoryview | bytes, where: str) ->
         if len(values) != count:
             raise MalformedRequest(f"{len(values)} elements, where its shape has {count}", where)
         return _objects(values)
-    dtype = np.dtype(DTYPES[datatype])
+    dtype = np.dtype(DTYPES.get(datatype, "<u2"))
     if len(raw) != count * dtype.itemsize:
         wanted = count * dtype.itemsize
         raise MalformedRequest(f"{len(raw)} bytes, where its shape has {wanted}", where)
     if dtype.kind == "b":
         truths: NDArray[Any] = np.frombuffer(raw, np.uint8) != 0
         return truths
+    if datatype == "BF16":  # the upper half of a float32
+        widened: NDArray[Any] = (np.frombuffer(raw, dtype).astype("<u4") << 16).view("<f4")
+        return widened
     return np.frombuffer(raw, dtype)
 
 
@@ -126,7 +131,7 @@ def _from_json(datatype: str, count: int, data: Any, where: str) -> NDArray[Any]
     """Nested or flat lists, row by row."""
     if not isinstance(data, list):
         raise MalformedRequest("data is a list", where)
-    if datatype in RAW_ONLY:
+    if datatype in HALVES:
         raise MalformedRequest(f"{datatype} comes as binary data, not as JSON", where)
     if datatype == BYTES:
         texts = list(_flat(data, where))

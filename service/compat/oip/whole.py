@@ -88,6 +88,7 @@ class WholeModel:
 
     platform = "attendant_task"
     max_batch = MAX_ELEMENTS
+    labels: Sequence[str] = ()
 
     def __init__(self, task: Task) -> None:
         self.name = self.task = task.name
