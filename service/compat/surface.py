@@ -72,12 +72,25 @@ def route(
     return Route(path, Endpoint(entrance.gate, handlers, refuse))
 
 
+def _first(path: str) -> str:
+    return path[1:].partition("/")[0]
+
+
 class Surfaces:
     """The paths of all surfaces; everything else goes on to `otherwise`."""
 
     def __init__(self, routes: list[Route], otherwise: ASGIApp) -> None:
         self._otherwise = otherwise
-        self._router = Router(routes, redirect_slashes=False, default=otherwise)
+        by_first: dict[str, list[Route]] = {}
+        for route in routes:
+            by_first.setdefault(_first(route.path), []).append(route)
+        # A request is held against the few templates that begin as its path does.
+        self._routers = {
+            first: Router(own, redirect_slashes=False, default=otherwise)
+            for first, own in by_first.items()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._router if scope["type"] == "http" else self._otherwise)(scope, receive, send)
+        http = scope["type"] == "http"
+        router = self._routers.get(_first(scope["path"])) if http else None
+        await (router or self._otherwise)(scope, receive, send)

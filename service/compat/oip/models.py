@@ -96,10 +96,12 @@ class Models:
 
     def served(self, name: str, version: str = "") -> Served:
         """Raises NotFound where there is no such model or version, Unavailable where not yet."""
-        task, tag = self.task(name).name, self.tag(name, version)
-        if self._registry.current(self.tag(name)) is None:
-            return self.engine.find(task)  # which says that there is none
-        return self.engine.find(task, tag)
+        base = self._base(name)
+        own = self._own(base)
+        current = self._registry.current(own)
+        if current is None:
+            return self.engine.find(self._kind(base).name)  # which says that there is none
+        return self.engine.find(current.task.name, f"{own}:{version}" if version else own)
 
     def version(self, name: str) -> str | None:
         """The version that is served now, if any is."""
