@@ -23,6 +23,7 @@ from service.http import TaskDoor, pages
 from service.live.websocket import LiveDoor
 from service.rpc import RpcServer
 from service.settings import Settings
+from service.speech.assets import ALIGNMENT
 from service.tasks import automatic_speech_recognition as speech
 from service.tasks import tasks
 
@@ -60,7 +61,9 @@ async def served() -> Engine:
     for name in SHIPPED:
         await engine.load(engine.tasks[name], manifests.SHIPPED / name)
     assert all(engine.status()[name] == "ready" for name in SHIPPED)
-    assets = speech.load_assets(folder_of(Path(sys.argv[1])))
+    folder = folder_of(Path(sys.argv[1]))
+    (folder / ALIGNMENT).touch()
+    assets = speech.load_assets(folder)
     words = said(assets, 0.0, " Good morning.", 2.0, 2.0, " Open the window, please.", 4.4)
     whisper = Scripted(assets, defaultdict(lambda: words))
     space = assets.tokenizer.encode(" ").ids[0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_whisper import folder_of, said, windows_of
+from fake_whisper import Scripted, folder_of, said, windows_of
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.models.whisper import generation_whisper as library
 
@@ -123,35 +123,12 @@ def test_a_text_is_heard_once_more_without_its_timestamps(assets: task.Assets) -
     assert run.inputs["tokens"].tolist() == expected
 
 
-class Listening:
-    """A runner that says a text, and hears a token in each fifth of a second."""
-
-    def __init__(self, assets: task.Assets, script: Any) -> None:
-        from fake_whisper import Scripted
-
-        self.scripted = Scripted(assets, script)
-        self.batches: list[tuple[int, ...]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.scripted, name)
-
-    def run(self, graph: str, inputs: Any) -> Any:
-        if graph != "alignment":
-            return self.scripted.run(graph, inputs)
-        batch, positions = inputs["tokens"].shape
-        self.batches.append(inputs["tokens"].shape)
-        weights = np.full((batch, 1, positions, 1_500), 1e-6, np.float32)
-        for position in range(positions):
-            weights[:, :, position, 10 * position : 10 * position + 10] = 1
-        return {"weights": weights}
-
-
 def test_words_get_times_in_the_recording_and_bound_their_segments(assets: task.Assets) -> None:
     script = {
         (0, 0): said(assets, 0.0, " Good day,", 2.0, 2.0, " sir.", 4.0),
         (1, 0): said(assets, 0.0, " Bye.", 2.0),
     }
-    runner = Listening(assets, script)
+    runner = Scripted(assets, script)
     items = [{**item, "words": np.array(True)} for item in windows_of(30.0, 10.0)]
     rows = complete(runner, task.encode, [task.generate(item, assets) for item in items])
     assert [len(row["times_s"]) for row in rows] == [len(" Good day, sir."), len(" Bye.")]
@@ -169,22 +146,22 @@ def test_words_get_times_in_the_recording_and_bound_their_segments(assets: task.
 
 
 def test_no_pass_is_made_where_no_words_are_wanted(assets: task.Assets) -> None:
-    runner = Listening(assets, {(0, 0): said(assets, 0.0, " Bye.", 2.0)})
+    runner = Scripted(assets, {(0, 0): said(assets, 0.0, " Bye.", 2.0)})
     (item,) = windows_of(10.0)
     (row,) = complete(runner, task.encode, [task.generate(item, assets)])
-    assert not runner.batches
+    assert not runner.passes
     (segment,) = task.postprocess(task.Request(audio=b"-"), assets, [item], [row]).segments
     assert (segment.words, segment.start_s, segment.end_s) == ([], 0.0, 2.0)
 
 
 def test_silence_has_no_words(assets: task.Assets) -> None:
-    runner = Listening(assets, {(0, 0): []})
+    runner = Scripted(assets, {(0, 0): []})
     (item,) = windows_of(10.0)
     (row,) = complete(
         runner, task.encode, [task.generate({**item, "words": np.array(True)}, assets)]
     )
     assert row["times_s"].shape == (0, 2)
-    assert not runner.batches
+    assert not runner.passes
 
 
 def test_a_model_without_the_graph_says_so(assets: task.Assets) -> None:
@@ -200,10 +177,10 @@ def test_passes_of_one_graph_are_a_batch(assets: task.Assets) -> None:
     )
     texts = (said(assets, " a"), said(assets, " longer"))
     passes = [passage(features, prompt, text, assets) for text in texts]
-    runner = Listening(assets, {})
+    runner = Scripted(assets, {})
     rows = passed(runner, passes)
     assert len(rows) == 2
-    assert runner.batches == [(2, len(passes[1].inputs["tokens"]))]
+    assert runner.passes == [(2, len(passes[1].inputs["tokens"]))]
 
 
 @pytest.mark.whisper

@@ -13,7 +13,7 @@ HEAD = """# What serving holds
 
 Written by `make serving-page` from [serving.json](serving.json); not edited by hand.
 
-Six commands start servers of their own, on free ports and with a copy of the model store, do
+Seven commands start servers of their own, on free ports and with a copy of the model store, do
 something to them, print a table of what they tried and what they saw, and exit with 1 on a miss.
 Every random choice follows from `--seed`. Options go into `ARGS`, as in
 `make soak ARGS="--minutes 60 --seed 7"`; `ARGS=--help` lists them, and
@@ -49,6 +49,10 @@ graph's tensors in bytes at least as many.""",
     "bench-first": """`make bench-first` times the first text of streams on an idle server,
 one after the other: of live speech from when the first sample leaves, sent as fast as it is spoken,
 and of a streamed translation.""",
+    "bench-hour": """`make bench-hour DATA_DIR=...` sends an hour of speech in one request:
+recordings of several speakers in a random order, joined with nothing between them. Its words are
+held against those of the same recordings one by one, and the server's memory against that before.
+`ARGS="--minutes 8"` is a short form.""",
     "soak": """`make soak` puts everything on a server at once: requests of many shapes over both
 doors, also streamed, and by the APIs of other servers, each held against the answer it gets alone,
 live speech, requests of new shapes, callers who leave, paths that are not there, uploads that break

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from service import audio
 from service.deadline import within
 from service.engine import Engine
@@ -51,7 +53,10 @@ class Recording:
         )
         cut = pieces(self._counted(heard), self.cutting)
         for start, samples in cut:
-            yield speech.item_of(self.request, assets, start, samples)
+            # Times tell where a text ends before its piece does.
+            timed = self.request.model_copy(update={"timestamps": True})
+            item = speech.item_of(timed, assets, start, samples)
+            yield {**item, "speech": np.array(True)}
 
     def speaks(self, language: str) -> None:
         """What language it is in has been heard."""

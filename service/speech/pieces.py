@@ -16,10 +16,12 @@ from service.speech.vad import FRAME, Listener
 
 FRAMES = WINDOW_S * RATE_HZ // FRAME
 """The longest piece."""
-SEARCH_FRAMES = 8 * RATE_HZ // FRAME
-"""The last frames of a piece, in which its end is sought."""
-LONG_FRAMES = 3 * RATE_HZ // FRAME
-"""A silence that ends a piece however short that is."""
+SEARCH_FRAMES = 20 * RATE_HZ // FRAME
+"""The last frames of a piece, in which its end is sought: the longest silence of many is likelier
+one between speakers or sentences."""
+LONG_FRAMES = RATE_HZ // FRAME
+"""A silence that ends a piece however short that is: who speaks behind it may be somebody else,
+and Whisper hears one speaker better than two."""
 LEAST_FRAMES = 3
 """Fewer frames of speech are none."""
 LOWER = 0.15

@@ -7,7 +7,7 @@ has no text; one whose text repeats itself or is unsure is drawn again, at a hig
 import math
 import zlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,7 @@ from service.log_mel import HOP, RATE_HZ, later
 from service.search import Hypothesis, Logits, Search
 from service.speech.alignment import passage, token_times
 from service.speech.assets import Assets
+from service.speech.left_out import resumed
 from service.tasks import Item, Row
 from service.transcript import TIMESTAMP_S, loop, unheard
 
@@ -82,6 +83,21 @@ def _heard(
     return times_s
 
 
+def _resumed(chosen: _Attempt, item: Item, duration_s: float, first: int) -> tuple[_Attempt, int]:
+    """A text of a window that is all speech, without what stands for speech that it leaves out,
+    and the timestamp in the window where that begins, or 0."""
+    if "speech" not in item:
+        return chosen, 0
+    tokens, at = resumed(
+        chosen.found.tokens,
+        first=first,
+        duration_s=duration_s - chosen.offset * TIMESTAMP_S,
+        features=later(item["features"], chosen.offset * TIMESTAMP_FRAMES),
+    )
+    kept = replace(chosen, found=replace(chosen.found, tokens=tokens))
+    return kept, chosen.offset + at if at else 0
+
+
 def generate(item: Item, assets: Assets) -> Way:
     """The tokens of one window, found greedily; none where there is no speech.
 
@@ -90,7 +106,8 @@ def generate(item: Item, assets: Assets) -> Way:
     the token it loops on. Where the item has a `temperature`, texts are drawn at it, and what is
     doubtful is drawn again at a higher one: the same ones every time.
 
-    Where the item has `words`, times of all text tokens are found besides, by another graph.
+    An item with `speech` is known to be speech to its end: what its text leaves out is transcribed
+    too. Where the item has `words`, times of all text tokens are found besides, by another graph.
 
     A language that is not known is heard behind the start token: in the first window on the way,
     in those that follow by a search of its own.
@@ -159,10 +176,11 @@ def generate(item: Item, assets: Assets) -> Way:
         chosen = max(tried, key=lambda each: each.rank)
         if chosen.loops:
             break
+        chosen, left_out = _resumed(chosen, item, duration_s, first)
         kept.append(chosen)
         tried, banned, temperature = [], [], lowest
         tokens += moved(chosen.found.tokens)
-        heard = unheard(tokens, first=first, duration_s=duration_s)
+        heard = left_out or unheard(tokens, first=first, duration_s=duration_s)
         if heard <= offset:
             break
         offset = heard

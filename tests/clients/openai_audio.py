@@ -67,6 +67,18 @@ assert first.tokens
 assert transcribe(
     response_format="verbose_json", timestamp_granularities=["segment"], language="english"
 ).segments
+worded = transcribe(
+    response_format="verbose_json", timestamp_granularities=["word", "segment"], language="en"
+)
+assert " ".join(word.word for word in worded.words) == TIMED
+times = [time for word in worded.words for time in (word.start, word.end)]
+assert times == sorted(times), worded.words
+assert 0 <= times[0] < times[-1] <= worded.duration
+assert (worded.segments[0].start, worded.segments[-1].end) == (times[0], times[-1])
+alone = transcribe(response_format="verbose_json", timestamp_granularities=["word"])
+assert alone.words == worded.words
+assert alone.segments is None
+assert transcribe(response_format="verbose_json").words is None
 assert transcribe(response_format="srt") == (
     "1\n00:00:00,000 --> 00:00:02,000\nGood morning.\n\n"
     "2\n00:00:02,000 --> 00:00:04,400\nOpen the window, please.\n\n"
@@ -79,9 +91,9 @@ assert transcribe(response_format="vtt") == (
 # Cut where nobody speaks.
 vad = {"type": "server_vad", "threshold": 0.4, "prefix_padding_ms": 100, "silence_duration_ms": 500}
 for strategy in ("auto", vad):
-    assert transcribe(chunking_strategy=strategy).text == TEXT
+    assert transcribe(chunking_strategy=strategy).text == TIMED
 *deltas, last = transcribe(chunking_strategy="auto", stream=True)
-assert "".join(event.delta for event in deltas) == last.text == TEXT
+assert "".join(event.delta for event in deltas) == last.text == TIMED
 silence = io.BytesIO()
 with wave.open(silence, "wb") as file:
     file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
@@ -119,9 +131,10 @@ for fields, param in (
     ({"stream": True, "language": "zz"}, "language"),
     ({"stream": True, "response_format": "srt"}, "stream"),
     ({"timestamp_granularities": ["segment"]}, "timestamp_granularities"),
+    ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
     (
-        {"response_format": "verbose_json", "timestamp_granularities": ["word"]},
-        "timestamp_granularities",
+        {"response_format": "verbose_json", "timestamp_granularities": ["letter"]},
+        "timestamp_granularities.0",
     ),
     ({"temperature": 1.5}, "temperature"),
     ({"chunking_strategy": {"type": "other"}}, "chunking_strategy"),

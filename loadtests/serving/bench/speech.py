@@ -40,14 +40,14 @@ class Recording:
     duration_s: float
 
 
-def recordings(data_dir: Path) -> list[Recording]:
-    """Those of the data folder that are long enough."""
+def recordings(data_dir: Path, least_s: float = LEAST_S) -> list[Recording]:
+    """Those of the data folder that are long enough, and no longer than a window."""
     folder, found = data_dir / "librispeech_other", []
     with (folder / "transcripts.tsv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             path = folder / "flac" / f"{row['id']}.flac"
             duration_s = soundfile.info(path).duration
-            if LEAST_S <= duration_s <= MOST_S:
+            if least_s <= duration_s <= MOST_S:
                 found.append(Recording(path.read_bytes(), row["text"], duration_s))
     return found
 
