@@ -3,6 +3,7 @@ PYTHON ?= python3
 SERVE := .venv
 DEVELOP := .venv-develop
 CLIENTS := .venv-clients
+RAY := .venv-ray
 DATA_DIR ?= data
 PEERS := build/peers
 ENGINES := peers peers-optimum-onnx peers-vllm
@@ -23,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -39,6 +40,11 @@ $(DEVELOP)/.installed: requirements/develop.txt requirements/openvino.txt
 $(CLIENTS)/.installed: requirements/clients.txt
 	$(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check -r requirements/clients.txt
+	touch $@
+
+$(RAY)/.installed: requirements/ray.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/pip install --quiet --disable-pip-version-check -r requirements/ray.txt
 	touch $@
 
 serve: $(SERVE)/.installed  ## install what serving needs, then serve on HTTP_PORT and GRPC_PORT
@@ -71,11 +77,16 @@ test-image: image $(DEVELOP)/.installed  ## build the image, run it with podman,
 clients: $(CLIENTS)/.installed  ## the clients of other servers' APIs, for the tests that use them
 
 test: $(DEVELOP)/.installed $(CLIENTS)/.installed  ## all tests that need neither data nor downloaded weights
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" -n 2 $(ALONE)
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper" --clients=$(CLIENTS)/bin/python \
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not ray" -n 2 $(ALONE)
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not ray" --clients=$(CLIENTS)/bin/python \
 	  $(filter-out $(ALONE),$(wildcard tests/test_*.py))
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not clients" -k "not learn" \
+	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not clients and not ray" -k "not learn" \
 	  -n 2 --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
+
+ray: $(RAY)/.installed  ## the environment of a node of a Ray cluster
+
+test-ray: $(DEVELOP)/.installed $(RAY)/.installed  ## Ray Serve on hosts that the tests make; as root
+	$(DEVELOP)/bin/python -m pytest -m ray --ray=$(RAY)/bin/python
 
 test-data: $(DEVELOP)/.installed  ## the tests on real data (DATA_DIR) and on Whisper's weights
 	$(DEVELOP)/bin/python -m pytest -m "data or whisper" --data-dir=$(DATA_DIR)
@@ -149,6 +160,9 @@ bench-surfaces: $(DEVELOP)/.installed  ## what other servers' APIs cost beside o
 bench-batch: $(DEVELOP)/.installed  ## offline batch beside the engine that it feeds
 	$(DEVELOP)/bin/python -m loadtests.batch $(ARGS)
 
+bench-ray: $(DEVELOP)/.installed $(RAY)/.installed  ## Ray Serve beside the service alone
+	$(DEVELOP)/bin/python -m loadtests.serving.on_ray --ray $(RAY)/bin/python $(ARGS)
+
 bench-first: $(DEVELOP)/.installed  ## how soon the first text of a stream comes
 	$(DEVELOP)/bin/python -m loadtests.serving.first $(ARGS)
 
@@ -180,7 +194,7 @@ proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
 	$(DEVELOP)/bin/python -m service.pb
 
 lock:  ## resolve requirements/*.in into the pinned *.txt
-	for name in serve develop clients image; do \
+	for name in serve develop clients image ray; do \
 	  rm -rf build/lock && $(PYTHON) -m venv build/lock && \
 	  build/lock/bin/pip install --quiet -r requirements/$$name.in && \
 	  { echo "# Written by make lock from $$name.in."; build/lock/bin/pip freeze | sed 's/+cpu$$//'; } \

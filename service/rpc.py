@@ -258,10 +258,8 @@ class RpcServer:
 
         return grpc.stream_stream_rpc_method_handler(call)
 
-    async def start(self) -> None:
-        """Bind the port and answer; raises RuntimeError if the port is taken."""
-        server = grpc.aio.server(interceptors=self._guards, options=self._options)
-        name = self._service.full_name
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Full name of each service → its methods: they take and give messages as bytes."""
         methods = {
             rpc: self._handler(task, self._service.methods_by_name[rpc])
             for task in self._engine.tasks.values()
@@ -271,12 +269,16 @@ class RpcServer:
         methods |= {
             task.rpc + LIVE: self._live(task) for task in self._engine.tasks.values() if task.live
         }
-        handler = grpc.method_handlers_generic_handler(name, methods)
-        server.add_generic_rpc_handlers((handler,))
-        for one in self._also:
-            more = grpc.method_handlers_generic_handler(one.name, one.methods)
-            server.add_generic_rpc_handlers((more,))
-        ours = (name, *(one.name for one in self._also))
+        return {self._service.full_name: methods, **{one.name: one.methods for one in self._also}}
+
+    async def start(self) -> None:
+        """Bind the port and answer; raises RuntimeError if the port is taken."""
+        server = grpc.aio.server(interceptors=self._guards, options=self._options)
+        services = self.services()
+        for name, methods in services.items():
+            handler = grpc.method_handlers_generic_handler(name, methods)
+            server.add_generic_rpc_handlers((handler,))
+        ours = tuple(services)
         health_pb2_grpc.add_HealthServicer_to_server(Health(("", *ours), self._serving), server)
         names = (*ours, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

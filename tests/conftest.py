@@ -22,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="interpreter of the environment with requirements/clients.txt",
     )
     parser.addoption("--image", help="the image of make image; without it, nothing runs in one")
+    parser.addoption(
+        "--ray",
+        default=".venv-ray/bin/python",
+        help="interpreter of the environment with requirements/ray.txt",
+    )
+
+
+@pytest.fixture(scope="session")
+def ray(request: pytest.FixtureRequest) -> Path:
+    path = Path(request.config.getoption("--ray")).absolute()
+    assert path.exists(), f"no interpreter {path}: run make ray, or give it with --ray"
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ ALLOWED = {
     "loadtests/peers": {"loadtests.peers", "export", "models", "service"},
     "loadtests/serving/peers": {"loadtests.serving.peers", "loadtests.peers", "service"},
     "loadtests/serving/doors": {"loadtests.serving.doors", "service"},
+    "deploy": {"deploy", "service"},
     "loadtests/batch.py": {"loadtests", "service"},
     "loadtests": {
         "loadtests",

@@ -1,0 +1,1 @@
+"""how the service is deployed, one folder for each way."""

@@ -1,0 +1,1 @@
+"""the service's doors and engine → replicas of Ray Serve on a cluster."""
