@@ -85,7 +85,8 @@ async def balanced(folder: Path) -> AsyncIterator[tuple[Service, list[Service]]]
         ]
         http, rpc = free_port(), free_port()
         config = configured(folder / "haproxy.cfg", http, rpc, replicas)
-        process = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", str(config))
+        command = ("haproxy", "-dW", "-db", "-f", str(config))  # a warning ends it
+        process = await asyncio.create_subprocess_exec(*command)
         balancer = Service(process, http, rpc)
         try:
             await balancer.begun()
@@ -134,15 +135,16 @@ def test_a_killed_replica_takes_along_only_what_was_on_it(
             doomed = processes(victim)
             for process in doomed:  # what it is sent now is certainly on it when it is killed
                 process.suspend()
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.8)
             for process in doomed:
                 process.kill()
             killed_s = monotonic()
             await loading
             lost = [one for one in load.asked if one.outcome != "200"]
-            assert {one.outcome for one in lost} == RETRIABLE
+            assert lost
+            assert {one.outcome for one in lost} <= RETRIABLE
             assert all(one.sent_s < killed_s + TOUCHED_S for one in lost)
-            assert all(killed_s < one.done_s < killed_s + 2 for one in lost)
+            assert all(killed_s < one.done_s < killed_s + 5 for one in lost)
             assert len(lost) < 0.2 * len(load.asked)
             assert min((await answered(other)).values()) > 0
 
