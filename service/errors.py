@@ -119,35 +119,30 @@ class UnsupportedMedia(Problem):
 
 
 @dataclass
-class Overloaded(Problem):
-    """The queue is full; the same request may succeed later."""
+class Later(Problem):
+    """The same request may succeed later."""
 
     retry_after_s: float | None = 1.0
-    """When the queue is expected to have room."""
+
+
+class Overloaded(Later):
+    """The queue is full, until it is expected to have room."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     title = "overloaded"
 
 
-@dataclass
-class RateExceeded(Problem):
+class RateExceeded(Later):
     """The caller's key has been used as often as it may be, for now."""
-
-    retry_after_s: float | None = 60.0
-    """When the key may be used again."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     title = "rate exceeded"
 
 
-@dataclass
-class Unavailable(Problem):
-    """The model of this task is not loaded, or the service is shutting down."""
-
-    retry_after_s: float | None = 1.0
-    """When this service, or the one that replaces it, may be asked again."""
+class Unavailable(Later):
+    """The model of this task is not loaded, or the service, which another replaces, shuts down."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = grpc.StatusCode.UNAVAILABLE
