@@ -62,6 +62,7 @@ FIXED = (
     ("glossary", f"{said.MAX_TERMS} terms of {said.MAX_TERM_CHARS} characters", "LibreTranslate",
      "400"),
     ("file", f"{translate_file.MAX_DOCUMENT_CHARS} characters", "LibreTranslate", "400"),
+    ("file", f"{translate_file.MAX_PAGE_BYTES} bytes of .txt or .html", "LibreTranslate", "413"),
     ("file", f"{docx.MOST_FILES} files in a .docx, unpacked as much as a body", "LibreTranslate",
      "413"),
     ("body", "32 fields and one file of a form", "all", "400"),

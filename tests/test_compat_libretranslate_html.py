@@ -129,3 +129,9 @@ def test_no_tag_and_no_letter_is_lost_whatever_the_html(parts: list[tuple[str, s
 def test_many_marks_in_one_text_take_no_long() -> None:
     html = "<b>a</b> <i>b</i> " * 1_000
     assert translated(html).count("</b>") == 1_000
+
+
+def test_deep_nests_and_large_pages_take_no_long() -> None:
+    deep = "<b>a " * 200 + "</b>" * 200
+    assert translated(deep).count("</b>") == 200
+    assert len(str(Html("<i>" * 200 + "<u>a</u>" * 50_000 + "<p>b</p>"))) > 400_000

@@ -178,6 +178,7 @@ for name, content, fields, error in (
     status, said = upload(name, content, **fields)
     assert (status, said["error"]) == (400, error), said
 assert upload("a.txt", b"\xff", **pair)[0] == 400
+assert upload("a.html", b"<p>" * (2 << 20), **pair)[0] == 413
 assert ask("download_file/none.txt")[0] == 404
 assert ask("download_file/..%2Fsecret.txt")[0] == 404
 settings = json.loads(ask("frontend/settings")[1])

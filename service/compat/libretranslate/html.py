@@ -38,8 +38,16 @@ def _kept(element: Element) -> bool:
     return said or element.tag in KEPT or "notranslate" in element.get("class", "").split()
 
 
-def _inline(element: Element) -> bool:
-    return not any(BLOCKS.fullmatch(one.tag) for one in element.iter(etree.Element))
+def _holders(root: Element) -> set[Element]:
+    """Blocks, and what has one within it."""
+    found: set[Element] = set()
+    for element in root.iter(etree.Element):
+        if BLOCKS.fullmatch(element.tag):
+            holder = element
+            while holder is not None and holder not in found:
+                found.add(holder)
+                holder = holder.getparent()
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,7 @@ class Html:
             self._root = lxml_html.fragment_fromstring(content, create_parent="div", parser=parser)
         if any("depth" in fault.message for fault in parser.error_log):
             raise ValueError("elements are nested too deep")
+        self._holders = _holders(self._root)
         self._blocks: list[_Block] = []
         self.marked: list[Marked] = []
         for block, marked in self._found(self._root):
@@ -128,7 +137,7 @@ class Html:
             return
         before, members = None, []
         for child in [*parent]:
-            if _inline(child):
+            if child not in self._holders:
                 members.append(child)
                 continue
             yield from self._block(parent, before, members)

@@ -22,10 +22,12 @@ from service.compat.libretranslate.said import (
 )
 from service.compat.libretranslate.translator import TASK, Translator, assets_of, ranked
 from service.compat.surface import Entrance, Handler
-from service.errors import Forbidden
+from service.errors import Forbidden, TooLarge
 from service.http_body import File, chunks, form_items
 
 MAX_DOCUMENT_CHARS = 200_000
+MAX_PAGE_BYTES = 4 << 20
+"""Of a .txt or .html, tags included."""
 KINDS: dict[str, Callable[[bytes, int | None], Document]] = {
     ".txt": lambda content, _: Lines(content),
     ".html": lambda content, _: Html.of_file(content),
@@ -41,7 +43,9 @@ DOWNLOAD = {
 
 
 def _read(kind: str, content: bytes, limit_bytes: int | None) -> Document:
-    """The texts of a file; raises MalformedRequest where it is none, or has too many."""
+    """The texts of a file; raises a Problem where it is none, or has too many."""
+    if kind != ".docx" and len(content) > MAX_PAGE_BYTES:
+        raise TooLarge(f"the file is over the limit of {MAX_PAGE_BYTES} bytes")
     try:
         document = KINDS[kind](content, limit_bytes)
     except (ValueError, LookupError) as error:
