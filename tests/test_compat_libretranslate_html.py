@@ -131,6 +131,12 @@ def test_many_marks_in_one_text_take_no_long() -> None:
     assert translated(html).count("</b>") == 1_000
 
 
+def test_a_long_part_is_marked_to_its_end() -> None:
+    half = " ".join(f"w{n}" for n in range(300))
+    said = translated(f"<p>{half.replace('w', 'v')} <b>{half}</b></p>")
+    assert said == f"<p>{half.replace('w', 'V')} <b>{half.upper()}</b></p>"
+
+
 def test_deep_nests_and_large_pages_take_no_long() -> None:
     deep = "<b>a " * 200 + "</b>" * 200
     assert translated(deep).count("</b>") == 200

@@ -6,6 +6,7 @@ one stays in it.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -14,6 +15,8 @@ from typing import Any
 WORD = re.compile(r"\w+|[^\w\s]")
 AROUND = " \t\r\n.,;:!?…\"'»«„“”‘’()[]¿¡"
 """What is not looked for at the ends of a part."""
+REACH = 64
+"""How many words from where a part would stand it is looked for."""
 MAX_ALONE, MAX_ALONE_CHARS = 64, 100
 """Parts of one text that are translated alone, too, and how long each may be."""
 
@@ -119,11 +122,13 @@ class _Level:
         inside = [at for at, (a, b) in enumerate(of._words) if target[0] <= a and b <= target[1]]
         self._words = [of._words[at] for at in inside]
         self._said = [of._said[at] for at in inside]
+        self._starts = [start for start, _ in self._words]
         self._taken = bytearray(len(of._made) + 1)
+        self._empty = True
 
     def wide(self, span: Span) -> Range:
         """The place of a part that is not empty, which is taken from now on."""
-        if not self._left_out(span) and not any(self._taken):
+        if self._empty and not self._left_out(span):
             start, end = self._target
         elif span.kept:
             start, end = self._as_it_is(span)
@@ -131,18 +136,25 @@ class _Level:
             start, end = self._with_end(span, self._alike(span) or self._as_far(span))
             start, end = self._with_kept(span, start, end)
         self._taken[start:end] = b"\1" * (end - start)
+        self._empty = False
         return start, end
 
     def point(self, at: int) -> Range:
         """A place between words, and between what has its place."""
         start, end = self._target
         after_word = not self._marked.text[max(at - 1, 0) : at].isspace()
-        edges = [start, *(word[after_word] for word in self._words), end]
+        near = self._words[self._near(at, at)]
+        edges = [start, *(word[after_word] for word in near), end]
         if at in self._source:
             edges = [start if at == self._source[0] else end]
         free = [edge for edge in edges if not (self._taken[edge] and self._taken[edge - 1])]
         best = min(free or [end], key=lambda edge: abs(edge - self._there(at)))
         return best, best
+
+    def _near(self, start: int, end: int) -> slice:
+        """The words about a place: who marks every word of a long text asks for each."""
+        first, last = (bisect_left(self._starts, self._there(at)) for at in (start, end))
+        return slice(max(0, first - REACH), last + REACH)
 
     def _there(self, at: float) -> float:
         share = (at - self._source[0]) / max(self._source[1] - self._source[0], 1)
@@ -181,9 +193,11 @@ class _Level:
         core = self._marked.core(span)
         words = WORD.findall(self._alone.get(core, core).lower())
         wanted, size = {*words, *WORD.findall(core.lower())}, len(words)
+        near = self._near(span.start, span.end)
+        places = self._words[near]
         hits = [
             word in wanted and not self._taken[start]
-            for word, (start, _) in zip(self._said, self._words, strict=True)
+            for word, (start, _) in zip(self._said[near], places, strict=True)
         ]
         counts = [0, *accumulate(hits)]
         best: list[tuple[int, Range]] = []
@@ -193,7 +207,7 @@ class _Level:
             if hit and 2 * count >= size:
                 while not hits[last - 1]:
                     last -= 1
-                place = (self._words[first][0], self._words[last - 1][1])
+                place = (places[first][0], places[last - 1][1])
                 if self._free(*place):
                     best.append((count, place))
         most = max((count for count, _ in best), default=0)
@@ -202,7 +216,8 @@ class _Level:
     def _as_far(self, span: Span) -> Range:
         """Whole words that are as far into the translation as the part is into the text."""
         from_, to = self._there(span.start), self._there(span.end)
-        free = [word for word in self._words if not self._taken[word[0]]]
+        near = self._words[self._near(span.start, span.end)]
+        free = [word for word in near if not self._taken[word[0]]]
         if not free:
             return self.point(span.start)
         inside = [word for word in free if from_ <= sum(word) / 2 <= to]
