@@ -24,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray 
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
