@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,8 +25,8 @@ from service.batch.worker import LocalWorker, Worker
 from service.errors import InvalidInput, Problem
 from service.settings import Settings
 from service.setup import install_shipped
+from service.tasks import Task, task_names
 from service.tasks import task as task_of
-from service.tasks import task_names
 
 app = typer.Typer(add_completion=False)
 
@@ -38,8 +39,22 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _workers(task: Task, cluster: str, engines: int) -> list[Worker]:
+    if not cluster:
+        return [LocalWorker(task, Settings())]
+    from service.batch.cluster import ClusterWorker, connect
+
+    connect(cluster)
+    return [ClusterWorker(task.name, Settings().threads) for _ in range(engines)]
+
+
 async def _run(
-    asking: Asking, path: Path, folder: Path, model: str, shard_items: int, workers: list[Worker]
+    asking: Asking,
+    path: Path,
+    folder: Path,
+    model: str,
+    shard_items: int,
+    made: Callable[[], list[Worker]],
 ) -> Bar:
     if folder.resolve().is_relative_to(path.resolve()):
         raise InvalidInput(f"{folder} lies in the input; choose another folder")
@@ -49,9 +64,10 @@ async def _run(
     if whole:
         written = partial(rows.parquet, schema=rows.schema(asking.task, list(files(path))))
     with closing(Output(folder, ".parquet" if whole else ".jsonl")) as output:
+        workers = made()
         try:
             begun = output.asked.model if output.asked else ""
-            tag, *_ = [await worker.start(model or begun) for worker in workers]
+            tag, *_ = await asyncio.gather(*(one.start(model or begun) for one in workers))
             asked = Asked(
                 task=asking.task.name,
                 model=tag,
@@ -83,6 +99,8 @@ def main(
     ] = None,
     model: Annotated[str, typer.Option(help="Name or name:version; else the task's.")] = "",
     shard_items: Annotated[int, typer.Option(min=1, help="At most so many in a file.")] = 5_000,
+    cluster: Annotated[str, typer.Option(help="Address of a Ray cluster, auto or local.")] = "",
+    engines: Annotated[int, typer.Option(min=1, help="On the cluster.")] = 1,
 ) -> None:
     """Answer every item of INPUT into OUTPUT; the same command again goes on where it ended.
 
@@ -94,8 +112,9 @@ def main(
             raise InvalidInput(f"there is no task {task}")
         base = path if path.is_dir() else path.parent
         asking = Asking(task_of(task), _pairs(column), _pairs(fixed), base)
-        install_shipped(only=task)
-        workers: list[Worker] = [LocalWorker(asking.task, Settings())]
+        if not cluster:
+            install_shipped(only=task)
+        workers = partial(_workers, asking.task, cluster, engines)
         bar = asyncio.run(_run(asking, path, folder, model, shard_items, workers))
     except ModuleNotFoundError as error:
         typer.echo(f"{error}: pip install -r requirements/batch.txt", err=True)

@@ -10,11 +10,8 @@ from service.batch.output import Output
 from service.batch.records import Columns, Record
 from service.batch.rows import Row, shown
 from service.batch.shards import Line, Shard, shards
-from service.batch.worker import Answer, Asked, Lost, Worker
+from service.batch.worker import SHARDS, Answer, Asked, Lost, Worker
 from service.errors import Problem
-
-SHARDS = 2
-"""Of each worker at a time: one goes in while the last answers to the other are computed."""
 
 
 class Done(NamedTuple):

@@ -16,6 +16,8 @@ from service.schema import ResponseModel
 from service.settings import Settings
 from service.tasks import Task
 
+SHARDS = 2
+"""Of each worker at a time: one goes in while the last answers to the other are computed."""
 PATIENCE_S = 86_400.0
 """Nobody waits for a single answer."""
 LEAST, MOST = 32, 250
