@@ -115,16 +115,18 @@ def shared(
     They are equal to another tensor, or were folded with the operator that reshapes them.
     """
     kept = dict(weights) | inline(graphs.values())
+    absent = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name not in kept and tensor.is_floating_point()
+    }
+    keys = {name: tensor.float().numpy().tobytes() for name, tensor in absent.items()}
+    # Weights are large and most have no equal among these: those are not copied.
+    sizes = {tensor.numel() for tensor in absent.values()}
     names = {
         array.astype(np.float32).tobytes(): name
         for name, array in kept.items()
-        if array.dtype.kind == "f"
-    }
-    absent = {name: each for name, each in model.state_dict().items() if name not in kept}
-    keys = {
-        name: tensor.float().numpy().tobytes()
-        for name, tensor in absent.items()
-        if tensor.is_floating_point()
+        if array.dtype.kind == "f" and array.size in sizes
     }
     return {name: names[key] for name, key in keys.items() if key in names}
 
