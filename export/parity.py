@@ -33,7 +33,7 @@ def check(
     mapped: Mapped,
     attentions: Attentions,
     tolerance: float,
-    packed: bool,
+    packed: bool = True,
 ) -> GraphParity:
     """Compare the published file with the module; raises `ParityError`.
 

@@ -393,7 +393,7 @@ def test_the_command_refuses_what_does_not_go_together(vit: Path, tmp_path: Path
     for arguments, code, why in (
         (["translation", f"--from={vit}", f"--data={tmp_path}"], 1, "is a model for image-"),
         (["translation", "--from=none", f"--data={tmp_path}"], 1, "no model in the store"),
-        (["translation", "--from=none"], 2, "--from and --data go"),
+        (["translation", "--from=none"], 2, "--from needs --data"),
         (["stripes", "--from=none", f"--data={tmp_path}"], 2, "is not one of translation"),
     ):
         assert command(*arguments)[0] == code
