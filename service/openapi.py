@@ -117,7 +117,7 @@ def _operation(task: Task, schemas: Mapping[type[BaseModel], str]) -> dict[str, 
     answers: dict[str, Any] = {"application/json": {"schema": answer}}
     if task.generation:
         answers[events.MEDIA_TYPE] = {"schema": {"type": "string", "description": STREAMED}}
-    refusals = ("400", "406", "413", "415", "422", "429", "503", "504")
+    refusals = ("400", "404", "406", "413", "415", "422", "429", "503", "504")
     return {
         "operationId": task.rpc,
         "summary": task.summary,

@@ -136,3 +136,23 @@ def every_surface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
 
     with started(tmp_path_factory.mktemp("scripted")) as (_, http, rpc):
         yield http, rpc
+
+
+@pytest.fixture
+def own_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a command does to the logging of its process ends with the test."""
+    import logging
+
+    from service import logs
+
+    for name in logs.UNUSED:
+        monkeypatch.setattr(logging, name, getattr(logging, name))
+    root, ours = logging.getLogger(), logging.getLogger("attendant")
+    handlers, levels = list(root.handlers), (root.level, ours.level)
+    root.handlers = []  # they would be closed
+    yield
+    for handler in root.handlers:
+        handler.close()
+    root.handlers = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])

@@ -10,6 +10,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from pydantic import BaseModel, Field
 
+from service import errors
+from service.errors import Problem
 from service.listing import ListModelsResponse
 from service.pb.compile import descriptor
 from service.pb.proto import PACKAGE, SERVICE, proto
@@ -18,6 +20,12 @@ from service.settings import Settings
 from service.tasks import Generation, Task
 
 LIMIT_BYTES = 2_048
+PROBLEMS: list[type[Problem]] = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, Problem) and "title" in vars(kind)
+][1:]
+"""All that have a title of their own, but for the first, which is their base."""
 
 
 class ShoutRequest(RequestModel):

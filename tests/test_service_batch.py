@@ -25,6 +25,7 @@ from service.errors import InvalidInput, Problem
 ROOT = Path(__file__).parent.parent
 CAT = ROOT / "service" / "examples" / "cat.jpg"
 ENGLISH = ["--set", "source=en", "--set", "target=de", "--set", "beam_size=1"]
+pytestmark = pytest.mark.usefixtures("own_logging")
 ASKED = Asked(task="t", model="m:1", input="i", columns={}, fixed={}, shard_items=1)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_tasks import LIMIT_BYTES, FakeEngine, HttpEngine, ShoutRequest, WeighRequest
+from fake_tasks import LIMIT_BYTES, PROBLEMS, FakeEngine, HttpEngine, ShoutRequest, WeighRequest
 from starlette.testclient import TestClient
 
 from service.errors import Overloaded, Problem
@@ -238,7 +238,7 @@ def test_an_unknown_path_and_a_wrong_method_are_problems_too(client: TestClient)
     assert reply.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("kind", [Problem, *Problem.__subclasses__()])
+@pytest.mark.parametrize("kind", [Problem, *PROBLEMS])
 def test_a_problem_of_the_engine_has_its_status_and_field(
     client: TestClient, engine: FakeEngine, kind: type[Problem]
 ) -> None:
