@@ -22,7 +22,7 @@ from service.live.agreement import Agreement
 from service.live.endpoint import FRAME, PAUSE_S, Endpointer
 from service.log_mel import RATE_HZ
 
-FIRST_S = 0.16
+FIRST_S = 0.2
 """So much speech is tried for the first time, and so much more as long as nothing is heard."""
 STEP_S = 0.4
 """So much more is tried again."""
