@@ -1,5 +1,6 @@
 """a kind of work → the servers that are compared on it, each in its own environment."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.peers.peer import HUGGING_FACE
-from loadtests.serving.attendant import attendant
+from loadtests.serving.attendant import QUIET, attendant
 from loadtests.serving.processes import NotStarted, Running, free_port, running
 
-TRANSLATION, SPEECH = "translation-shipped", "whisper-tiny.en"
+TRANSLATION, SPEECH = "translation-shipped", "whisper-base"
+"""Not the shipped Whisper: vLLM's server names a language to every model, and one of English only
+then says nothing."""
 TOKENIZER = Path("models/weights/translation/tokenizer.json")
 SERVING, VLLM = "peers-serving", "peers-vllm"
 VLLM_READS = ("av", "soundfile", "soxr")
@@ -47,6 +50,30 @@ def ready_work(work: str, places: Places) -> Path:
 def ours(places: Places, **settings: str) -> Started:
     """Attendant with these settings."""
     return lambda: attendant(places.store, {"ATTENDANT_THREADS": str(places.threads), **settings})
+
+
+def our_speech(places: Places) -> Started:
+    """Attendant with the Whisper that the others have, imported from the same checkpoint."""
+
+    @contextmanager
+    def start() -> Iterator[Running]:
+        folder = ready_work(SPEECH, places)
+        store, imported = folder / "store", folder / "imported"
+        if not imported.exists():
+            command = [sys.executable, "-m", "models", "import", str(folder / HUGGING_FACE)]
+            command += ["--name", SPEECH, "--out", str(imported)]
+            variables = {**os.environ, **QUIET, "BENTOML_HOME": str(store.absolute())}
+            store.mkdir(exist_ok=True)
+            subprocess.run(command, check=True, env=variables, stdout=subprocess.DEVNULL)
+        settings = {
+            "ATTENDANT_MODELS": SPEECH,
+            "ATTENDANT_DEFAULT_MODELS": f"automatic-speech-recognition={SPEECH}",
+            "ATTENDANT_THREADS": str(places.threads),
+        }
+        with attendant(store, settings) as server:
+            yield server
+
+    return start
 
 
 def python_of(environment: str, places: Places, *modules: str) -> str:

@@ -16,7 +16,7 @@ from loadtests.serving.bench.servers import (
     Places,
     Started,
     faster_whisper,
-    ours,
+    our_speech,
     vllm,
 )
 from loadtests.serving.processes import Running
@@ -27,8 +27,7 @@ WANTED = {FASTER: 4.0, VLLM: 1.5}
 CALLERS = 8
 LEAST_S, MOST_S = 5.0, 30.0
 MOST_WRONG = 0.5
-"""Who gets more of the words wrong does other work: vLLM's server asks every model for a language,
-and one of English only then says nothing."""
+"""Who gets more of the words wrong does other work."""
 WORDS_OFF = 0.02
 """How many more words than the best of the peers may be wrong: speed alone does not count."""
 
@@ -113,7 +112,7 @@ def bench(places: Places, *, passes: int, least: int | None, seed: int) -> list[
     """Every server alone, one after the other; `least` takes only so many recordings."""
     known = recordings(places.data)[:least]
     servers: dict[str, tuple[Started, Transcribe]] = {
-        OURS: (ours(places), of_attendant),
+        OURS: (our_speech(places), of_attendant),
         FASTER: (faster_whisper(places), of_attendant),
         VLLM: (vllm(places), of_openai),
     }

@@ -100,8 +100,7 @@ def compare(
     except Missing as error:
         return Compared(status="skipped", reason=str(error)), None
     except Silent:
-        why = "; ".join(["all its answers are empty", *([peer.silent] if peer.silent else [])])
-        return Compared(status="skipped", reason=why), None
+        return Compared(status="skipped", reason="all its answers are empty"), None
     except (NotStarted, Unanswered) as error:
         return Compared(status="failed", reason=str(error)), None
     return Compared(status="measured", about=peer.about, versions=found, figures=figures), texts

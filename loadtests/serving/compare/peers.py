@@ -15,6 +15,7 @@ from loadtests.serving.bench.servers import (
     Missing,
     Places,
     faster_whisper,
+    our_speech,
     ours,
     python_of,
     vllm,
@@ -43,8 +44,6 @@ class Peer:
     """The requirements file it is installed from; empty for our own."""
     adapter: Adapter
     start: Start
-    silent: str = ""
-    """Why it says nothing, where that is known."""
 
 
 def _of_module(module: str, environment: str, ready: str, *, own_libraries: bool = False) -> Start:
@@ -97,7 +96,7 @@ ATTENDANT = Peer(
     ("onnxruntime", "bentoml"),
     "",
     RAW,
-    lambda places, _: ours(places)(),
+    lambda places, task: (our_speech if task == SPEECH else ours)(places)(),
 )
 PEERS = (
     ATTENDANT,
@@ -173,7 +172,6 @@ PEERS = (
         VLLM,
         OPENAI,
         lambda places, _: vllm(places)(),
-        silent="it names a language to every model, which one of English only has not learned",
     ),
     Peer("speaches", "", (SPEECH,), (), "", OPENAI, _speaches),
 )
