@@ -78,6 +78,10 @@ class Foresight:
         """The time that must be left for what is expected to take so long."""
         return expected_s * self.ratio * RESERVE
 
+    def rest(self) -> None:
+        """Forget the last rush: nothing waits any more, and the next one will teach anew."""
+        self.ratio = LEAST
+
     def judge(self, *, expected_s: float, allowed_s: float, taken_s: float) -> None:
         """Learn from an answer, or from one that did not come within `taken_s`."""
         if 2 * self.needed_s(expected_s) < allowed_s:

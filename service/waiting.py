@@ -110,6 +110,7 @@ class Waiting:
             raise Unavailable("the service is shutting down")
         if not ahead and not self._busy():
             # Whoever comes first is let in: else a slow moment would be remembered forever.
+            self._foresight.rest()
             return
         over = ahead + sum(costs) - self.max_cost
         if over > 0:

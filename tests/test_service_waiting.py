@@ -50,12 +50,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now_s
 
 
-def at_pace(queue: Waiting, clock: list[float], cost_per_s: float) -> None:
-    """Let the queue see so much cost taken each second while others wait."""
-    add(queue, "seen", round(cost_per_s), 1)
+def at_pace(queue: Waiting, clock: list[float], cost_per_s: float) -> list[Entry]:
+    """Let the queue see so much cost taken each second while others wait; returns it."""
+    seen = add(queue, "seen", round(cost_per_s), 1)
     queue.take(one, wait=never)
     clock[0] += 1
     queue.take(everything, wait=never)
+    return seen
 
 
 def computed(queue: Waiting, clock: list[float], cost: int, time_s: float) -> None:
@@ -188,6 +189,24 @@ def test_late_answers_make_the_door_refuse_sooner(clock: list[float]) -> None:
         late()
         with pytest.raises(Overloaded, match="after the deadline"):
             late()
+
+    with_queue(scenario, max_cost=1_000)
+
+
+def test_what_a_rush_has_taught_is_forgotten_once_nothing_is_left_to_do(clock: list[float]) -> None:
+    async def scenario(queue: Waiting) -> None:
+        under_way = at_pace(queue, clock, 10)
+        allowed_s = 2 * LEAST * RESERVE + 0.1
+        under_way += add(queue, "before", 20)
+        (late,) = add(queue, "late", 1, deadline_s=clock[0] + allowed_s)
+        queue.take(everything, wait=never)
+        clock[0] += allowed_s
+        late.future.cancel()
+        queue.leave(late)
+        for entry in under_way:
+            entry.future.cancel()
+        add(queue, "first", 20)
+        add(queue, "next", 1, deadline_s=clock[0] + allowed_s)
 
     with_queue(scenario, max_cost=1_000)
 
