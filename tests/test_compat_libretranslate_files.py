@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,3 +173,17 @@ def test_without_a_folder_files_are_in_one_of_the_process() -> None:
     with pytest.raises(NotFound):
         files.get("x")
     assert files.get(files.put("a.txt", b"a")) == b"a"
+
+
+def test_a_damaged_word_file_is_refused_wherever_the_damage_is() -> None:
+    draw = random.Random(0)
+    letters = "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=5_000))
+    file = io.BytesIO()
+    with ZipFile(file, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", f"<a>{letters}</a>")
+    whole = file.getvalue()
+    for at in range(60, 3_000, 20):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0xFF
+        with pytest.raises(ValueError, match="not a zip"):
+            Docx(bytes(damaged), LIMIT)

@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+from zlib import error as ZlibError
 
 from lxml import etree
 
@@ -32,6 +33,8 @@ HINTS = {f"{W}{name}" for name in ("proofErr", "lastRenderedPageBreak")}
 UNSEEN = {f"{W}{name}" for name in ("lang", "noProof")}
 """Properties of a run that nobody sees."""
 MOST_FILES = 4_096
+UNREADABLE = (BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ZlibError)
+"""What `zipfile` raises of damage, of an unknown compression and of a password."""
 Element = Any
 
 
@@ -184,7 +187,7 @@ class Docx:
             if (limit_bytes is not None and size > limit_bytes) or len(entries) > MOST_FILES:
                 raise TooLarge(f"the file unpacks to more than {limit_bytes} bytes", "file")
             self._files = {entry.filename: self._zip.read(entry) for entry in entries}
-        except (BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        except UNREADABLE as error:
             raise ValueError("not a zip file") from error
         if "word/document.xml" not in self._files:
             raise ValueError("not a Word file")
