@@ -1,8 +1,9 @@
-"""`python -m loadtests.batch`: offline batch beside the engine that it feeds, in turns.
+"""`python -m loadtests.batch`: offline batch beside the engine of the service, in turns.
 
-Both answer the same items with the same engine in one process. The engine is asked by as many
-callers as keep it busy, with requests that lie ready in memory; a batch reads its items from a file
-and writes shards. A batch is held against the engine by the ratio within each round.
+Both answer the same items on the same cores. The engine is asked by as many callers as keep it
+busy, with requests that lie ready in memory; a batch reads its items from a file and writes shards,
+with its engines in processes of their own. A batch is held against the engine by the ratio within
+each round.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 from loadtests.serving.verdict import Row, conclude, judged
-from service.batch import rows
+from service.batch import processes, rows
 from service.batch.asking import Asking, content_field
 from service.batch.output import Asked, Output
 from service.batch.records import records
@@ -34,7 +35,8 @@ from service.tasks import task as task_of
 
 LEAST = 0.95
 """Of the engine's own items a second."""
-SHARD_ITEMS = 5_000
+SHARD_ITEMS = 250
+"""Enough of them that the next is read while one is answered, as in a long run."""
 TALE = """The old house near the river is closed today because nobody in our small town has a key
 and the man who used to open it every morning went away with his dog last summer"""
 FIXED: dict[str, dict[str, str]] = {"translation": {"source": "en", "target": "de"}}
@@ -78,12 +80,15 @@ async def compared(
     tag = await worker.start("")
     values = [asking.request(one.read()) for one in records(path, content_field(task))]
     requests = [task.request.model_validate(one) for one in values]
+    workers = processes.workers(task, None)
+    for one in workers:
+        await one.start(tag)
     terms = Asked(task=task.name, model=tag, input="", columns={}, fixed={}, shard_items=1)
 
     async def batch(turn: int) -> None:
         output = Output(folder / f"out-{turn}", ".jsonl")
         output.begin(terms)
-        run = Run(asking, tag, output, rows.lines, lambda _: None, [worker])
+        run = Run(asking, tag, output, rows.lines, lambda _: None, workers)
         await run.all(records(path, content_field(task)), SHARD_ITEMS)
         output.close()
 
@@ -98,13 +103,14 @@ async def compared(
             times[name] = perf_counter() - began_s
         if turn:
             seen.append((items / times["engine"], items / times["batch"]))
-    await worker.close()
+    for one in (worker, *workers):
+        await one.close()
     return seen
 
 
 def main(
     task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
-    items: Annotated[int, typer.Option(min=1, help="Of each round; recordings: a tenth.")] = 4_000,
+    items: Annotated[int, typer.Option(min=1, help="Of each round; recordings: a tenth.")] = 2_000,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     record: Annotated[Path | None, typer.Option(help="Keep the table in this file.")] = None,
 ) -> None:

@@ -27,6 +27,7 @@ from service.session import Runner
 from service.settings import Settings
 from service.stream import Reading, streamed
 from service.tasks import Item, Row, Task
+from service.threads import one_for_each_product
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class Engine:
 
     async def start(self) -> None:
         """Find the models of the store, and load those that are to be there from the start."""
+        one_for_each_product()
         await self.models.reload()
         self._following = asyncio.create_task(self.models.follow())
 

@@ -1,8 +1,10 @@
-"""a thread that computes → one that leaves the cores to the doors when both want them."""
+"""threads that compute → threads that leave the cores to each other, and to the doors."""
 
 import os
 import sys
 from threading import get_native_id
+
+from threadpoolctl import ThreadpoolController
 
 BEHIND = 5
 """Nice value of what computes: the doors get three times its share of a core they fight for."""
@@ -20,3 +22,12 @@ def behind_the_doors() -> None:
         here = get_native_id()
         lowered = max(BEHIND, os.getpriority(os.PRIO_PROCESS, here))
         os.setpriority(os.PRIO_PROCESS, here, lowered)
+
+
+def one_for_each_product() -> None:
+    """Have numpy multiply matrices in the thread that asks for it, in the whole process.
+
+    Its own threads would wait for the next product by spinning, on the cores that the graphs run
+    on: where features are made of sound, half again as many requests were answered without them.
+    """
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)

@@ -1,5 +1,6 @@
 """Offline batch: every item is answered once, in order, whatever is killed and whatever is bad."""
 
+import asyncio
 import json
 import os
 import random
@@ -11,16 +12,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from service import setup
+from service.batch import rows
 from service.batch.__main__ import app
+from service.batch.asking import Asking
 from service.batch.output import Asked, Output
+from service.batch.processes import MOST_DEATHS, ProcessWorker
 from service.batch.records import MAX_LINE_BYTES, records
+from service.batch.run import Done, Run
 from service.batch.shards import shards
-from service.errors import InvalidInput, Problem
+from service.batch.worker import Lost
+from service.errors import InvalidInput, Problem, Unavailable
+from service.tasks import task as task_of
 
 ROOT = Path(__file__).parent.parent
 CAT = ROOT / "service" / "examples" / "cat.jpg"
@@ -203,14 +212,14 @@ def test_what_a_kill_left_unfinished_is_done_again(tmp_path: Path) -> None:
 
 def test_sigkill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     path, out = tmp_path / "a.txt", tmp_path / "out"
-    lines = [f"There are {at} books on the table." for at in range(400)]
+    lines = [f"There are {at} books on the table." for at in range(200)]
     path.write_text("".join(f"{line}\n" for line in lines))
     command = [sys.executable, "-m", "service.batch", "translation", str(path), str(out)]
     command += [*ENGLISH, "--shard-items", "7"]
     own = {**os.environ, "BENTOML_HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1"}
     draw, kills = random.Random(7), 0
     deadline_s = time.monotonic() + 240
-    while kills < 4:
+    while kills < 3:
         before = len(list(out.glob("part-*.jsonl")))
         process = subprocess.Popen(command, cwd=ROOT, env=own, stderr=subprocess.PIPE)
         while len(list(out.glob("part-*.jsonl"))) == before and process.poll() is None:
@@ -232,3 +241,56 @@ def test_sigkill_at_any_moment_loses_nothing_and_repeats_nothing(tmp_path: Path)
     once = tmp_path / "once"
     batch("translation", path, once, *ENGLISH)
     assert rows == rows_of(once)
+
+
+def engine_processes() -> list[psutil.Process]:
+    """Of this process; the other children are what looks after them."""
+    children = psutil.Process().children()
+    return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+
+
+def test_an_engine_that_dies_is_started_again_and_no_item_is_lost(tmp_path: Path) -> None:
+    task, folder = task_of("image-classification"), tmp_path / "in"
+    setup.install_shipped(only=task.name)
+    folder.mkdir()
+    names = [f"{at:02}.jpg" for at in range(40)]
+    for name in names:
+        shutil.copy(CAT, folder / name)
+    output = Output(tmp_path / "out", ".jsonl")
+
+    async def run() -> None:
+        workers = [ProcessWorker(task.name, 1) for _ in range(2)]
+        tags = [await worker.start("") for worker in workers]
+        victims = iter(engine_processes()[:1])
+
+        def kill_one(_: Done) -> None:
+            for victim in victims:
+                victim.kill()
+
+        of = Run(Asking(task, {}, {}, folder), tags[0], output, rows.lines, kill_one, workers)
+        await of.all(records(folder, "image"), 4)
+        for worker in workers:
+            await worker.close()
+
+    asyncio.run(run())
+    assert not engine_processes()
+    output.close()
+    found = rows_of(tmp_path / "out")
+    assert [row["file"] for row in found] == names
+    assert all(row["answer"] for row in found)
+
+
+def test_an_engine_that_dies_again_and_again_ends_the_run() -> None:
+    async def die() -> None:
+        worker = ProcessWorker("image-classification", 1)
+        for _ in range(MOST_DEATHS):
+            await worker.start("")
+            (process,) = engine_processes()
+            process.kill()
+            with pytest.raises(Lost):
+                await worker.answers([{"image": CAT.read_bytes()}])
+        await worker.start("")
+
+    setup.install_shipped(only="image-classification")
+    with pytest.raises(Unavailable, match="died 3 times"):
+        asyncio.run(die())

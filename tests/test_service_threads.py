@@ -1,4 +1,4 @@
-"""Threads that compute leave the cores to the doors."""
+"""Threads that compute leave the cores to each other and to the doors."""
 
 import os
 import sys
@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import get_native_id
 
 import pytest
+from threadpoolctl import ThreadpoolController
 
-from service.threads import BEHIND, behind_the_doors
+from service.threads import BEHIND, behind_the_doors, one_for_each_product
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities here")
 
@@ -37,3 +38,11 @@ def test_one_that_is_further_back_stays_there() -> None:
 
     with ThreadPoolExecutor(1) as computing:
         assert computing.submit(further).result() == 17
+
+
+def test_numpy_multiplies_in_the_thread_that_asks() -> None:
+    pools = ThreadpoolController().select(internal_api="openblas")
+    with pools.limit(limits=2):
+        one_for_each_product()
+        assert [pool["num_threads"] for pool in pools.info()] == [1] * len(pools)
+        assert len(pools) > 0

@@ -15,13 +15,13 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 from service import logs
-from service.batch import rows
+from service.batch import processes, rows
 from service.batch.asking import Asking, content_field
 from service.batch.output import Asked, Output
 from service.batch.progress import Bar
 from service.batch.records import digest, files, records
 from service.batch.run import Run
-from service.batch.worker import LocalWorker, Worker
+from service.batch.worker import Worker
 from service.errors import InvalidInput, Problem
 from service.settings import Settings
 from service.setup import install_shipped
@@ -39,13 +39,13 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _workers(task: Task, cluster: str, engines: int) -> list[Worker]:
+def _workers(task: Task, cluster: str, engines: int | None) -> list[Worker]:
     if not cluster:
-        return [LocalWorker(task, Settings())]
+        return processes.workers(task, engines)
     from service.batch.cluster import ClusterWorker, connect
 
     connect(cluster)
-    return [ClusterWorker(task.name, Settings().threads) for _ in range(engines)]
+    return [ClusterWorker(task.name, Settings().threads) for _ in range(engines or 1)]
 
 
 async def _run(
@@ -98,9 +98,11 @@ def main(
         list[str] | None, typer.Option(help="FIELD=COLUMN; the content has its own name.")
     ] = None,
     model: Annotated[str, typer.Option(help="Name or name:version; else the task's.")] = "",
-    shard_items: Annotated[int, typer.Option(min=1, help="At most so many in a file.")] = 5_000,
+    shard_items: Annotated[int, typer.Option(min=1, help="At most so many in a file.")] = 1_000,
     cluster: Annotated[str, typer.Option(help="Address of a Ray cluster, auto or local.")] = "",
-    engines: Annotated[int, typer.Option(min=1, help="On the cluster.")] = 1,
+    engines: Annotated[
+        int | None, typer.Option(min=1, help="One a core; on a cluster one.", show_default=False)
+    ] = None,
 ) -> None:
     """Answer every item of INPUT into OUTPUT; the same command again goes on where it ended.
 

@@ -152,7 +152,9 @@ def content_of(path: Path) -> bytes:
     """A whole file; of one that no task takes, the beginning."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES)
+            # To ask for so many bytes makes room for all of them.
+            size = os.fstat(file.fileno()).st_size
+            return file.read(MAX_FILE_BYTES if size > MAX_FILE_BYTES else -1)
     except OSError as error:
         raise Problem(f"{path.name}: {error.strerror}") from error
 
