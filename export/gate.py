@@ -42,14 +42,17 @@ def compare(name: str, data_dir: Path, *, reference: Path, candidate: Path) -> d
 
 
 def examples(name: str, data_dir: Path, folder: Path) -> list[Example]:
-    """The split that decides: of the task's data set, or of what a model was fine-tuned on.
+    """The split that decides: of a data set of the task, or of what a model was fine-tuned on.
 
-    Of a data set, what the model can be asked. Raises `GateError` if that is nothing, or if
-    `data_dir` is not what a model was fine-tuned on.
+    Of a data set, what the model can be asked; it is the one that the model was trained on, if the
+    task is measured on that. Raises `GateError` if that is nothing, or if `data_dir` is not what a
+    model was fine-tuned on.
     """
-    task, of = task_of(name), manifests.read(folder).fine_tuned
+    task, manifest = task_of(name), manifests.read(folder)
+    of, trained_on = manifest.fine_tuned, str(manifest.recipe.get("dataset", ""))
     if of is None:
-        split = evaluate.examples(task, data_dir, SPLITS.get(name, "dev"))
+        dataset = trained_on if trained_on in evaluate.MEASURES[name].datasets else ""
+        split = evaluate.examples(task, data_dir, SPLITS.get(name, "dev"), dataset)
         found = evaluate.answerable(task, folder, split)
         if not found:
             raise GateError(f"{name} knows none of the languages of the data, so nothing decides")

@@ -44,7 +44,10 @@ def from_run(run_dir: Path) -> Trained:
     found = lineage.read(run_dir)
     if found is None:
         dataset = import_module(f"models.datasets.{state['recipe']['dataset']}")
-        found = lineage.Lineage(task="", data=Data(source=dataset.SOURCE, licence=dataset.LICENCE))
+        found = lineage.Lineage(
+            task=state["recipe"].get("task", ""),
+            data=Data(source=dataset.SOURCE, licence=dataset.LICENCE),
+        )
     return Trained(
         of,
         model,

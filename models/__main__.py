@@ -131,24 +131,26 @@ def _start(name: str, task: str) -> fine_tuning.Start:
 async def _measured(
     task: Task,
     data_dir: Path,
+    dataset: str,
     split: str,
     run_dir: Path | None,
     url: str | None,
+    model: str,
     data: Path | None,
 ) -> dict[str, float]:
     settings = Settings(timeout_s=evaluation.PATIENT_S)
     if run_dir:
         predict = await evaluation.from_checkpoint(task, settings, run_dir)
     elif url:
-        predict = await evaluation.from_service(task, url)
+        predict = await evaluation.from_service(task, url, model)
     else:
-        predict = await evaluation.from_store(task, settings)
+        predict = await evaluation.from_store(task, settings, model)
     if data is None:
-        asked = evaluation.examples(task, data_dir, split)
+        asked = evaluation.examples(task, data_dir, split, dataset)
     else:
-        folder = run_dir / "assets" if run_dir else store.locate(task.name)
+        folder = run_dir / "assets" if run_dir else store.locate(model or task.name)
         if folder is None:
-            raise store.BrokenModel(f"{task.name}: no such model in the store; run make models")
+            raise store.BrokenModel(f"{model or task.name}: no such model in the store")
         asked = own.examples(data, task, split, folder)
     return await evaluation.measure(predict, task, asked)
 
@@ -157,10 +159,12 @@ async def _measured(
 def evaluate(
     name: Annotated[str | None, typer.Argument(help="A task; none with --all.")] = None,
     data_dir: DataDir = Path("data"),
+    dataset: Annotated[str, typer.Option(help="Default: the first of the task.")] = "",
     data: Annotated[Path | None, typer.Option(help="Measure on data of your own.")] = None,
     split: str = "test",
     run_dir: Annotated[Path | None, typer.Option(help="Measure a training run.")] = None,
     url: Annotated[str | None, typer.Option(help="Measure a running service.")] = None,
+    model: Annotated[str, typer.Option(help="Of the store or service; default: the task's.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Measure every task.")] = False,
     readme: Annotated[Path | None, typer.Option(help="Rewrite this file's table.")] = None,
 ) -> None:
@@ -170,8 +174,13 @@ def evaluate(
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}")
     if split not in ("dev", "test"):
         raise typer.BadParameter(f"--split {split!r} is not one of dev, test")
+    if dataset and (every or dataset not in evaluation.MEASURES[str(name)].datasets):
+        of = "all tasks" if every else str(name)
+        raise typer.BadParameter(f"--dataset {dataset!r} is none of {of}")
     figures = {
-        each: asyncio.run(_measured(task_of(each), data_dir, split, run_dir, url, data))
+        each: asyncio.run(
+            _measured(task_of(each), data_dir, dataset, split, run_dir, url, model, data)
+        )
         for each in (known if every else [str(name)])
     }
     typer.echo(json.dumps(figures, indent=1))

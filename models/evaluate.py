@@ -5,7 +5,7 @@ from a running service.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -52,9 +52,10 @@ def word_error_rate(hypotheses: list[str], references: list[str]) -> float:
 
 @dataclass(frozen=True)
 class Measure:
-    """How a task is measured: its data set, metric, and the texts of an answer."""
+    """How a task is measured: its data sets, metric, and the texts of an answer."""
 
-    dataset: str
+    datasets: Sequence[str]
+    """The first where none is named."""
     metric: str
     score: Callable[[list[str], list[str]], float]
     texts: Callable[[Any], list[str]]
@@ -63,16 +64,16 @@ class Measure:
 
 MEASURES = {
     "translation": Measure(
-        "tatoeba", "sacreBLEU", _bleu, lambda r: [t.text for t in r.translations]
+        ("tatoeba", "multi30k"), "sacreBLEU", _bleu, lambda r: [t.text for t in r.translations]
     ),
     "image-classification": Measure(
-        "cifar10", "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
+        ("cifar10",), "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
     ),
     "audio-classification": Measure(
-        "speech_commands", "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
+        ("speech_commands",), "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
     ),
     "automatic-speech-recognition": Measure(
-        "librispeech",
+        ("librispeech",),
         "word error rate, %",
         word_error_rate,
         lambda r: [r.text],
@@ -81,10 +82,10 @@ MEASURES = {
 }
 
 
-def examples(task: Task, data_dir: Path, split: str) -> list[Example]:
-    """The split's requests, as the task's dataset file makes them."""
-    dataset = import_module(f"models.datasets.{MEASURES[task.name].dataset}")
-    return list(dataset.examples(data_dir, split))
+def examples(task: Task, data_dir: Path, split: str, dataset: str = "") -> list[Example]:
+    """The split's requests, as a dataset file of the task makes them."""
+    file = import_module(f"models.datasets.{dataset or MEASURES[task.name].datasets[0]}")
+    return list(file.examples(data_dir, split))
 
 
 def answerable(task: Task, folder: Path, data: list[Example]) -> list[Example]:
@@ -113,11 +114,13 @@ async def measure(predict: Predictor, task: Task, data: list[Example]) -> dict[s
     return {name: round(of.score(*texts), 2) for name, texts in groups.items()}
 
 
-async def from_store(task: Task, settings: Settings) -> Predictor:
-    """The exported model of the store, in this process."""
-    folder = store.locate(task.name)
+async def from_store(task: Task, settings: Settings, model: str = "") -> Predictor:
+    """An exported model of the store, in this process; the task's own if none is named."""
+    folder = store.locate(model or task.name)
     if folder is None:
-        raise store.BrokenModel(f"{task.name}: no such model in the store; run make models")
+        raise store.BrokenModel(
+            f"{model or task.name}: no such model in the store; run make models"
+        )
     return await from_folder(task, settings, folder)
 
 
@@ -142,11 +145,12 @@ async def from_checkpoint(task: Task, settings: Settings, run_dir: Path) -> Pred
     return partial(engine.answer, task.name)
 
 
-async def from_service(task: Task, url: str) -> Predictor:
-    """A running service, over HTTP."""
+async def from_service(task: Task, url: str, model: str = "") -> Predictor:
+    """A running service, over HTTP; the task's default answers if no model is named."""
     client = httpx.AsyncClient(base_url=url, timeout=120)
 
     async def predict(request: RequestModel) -> ResponseModel:
+        request = request.model_copy(update={"model": model})
         values = dict(request)
         binary = {name: values.pop(name) for name in list(values) if type(values[name]) is bytes}
         if binary:

@@ -25,6 +25,8 @@ class Recipe:
     bf16: bool = True
     """Matrix products in bfloat16 (weights and optimizer stay float32)."""
     evaluate_every_steps: int = 500
+    task: str = ""
+    """Route name of the task that serves what is trained; the recipe's own name if not set."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """Muon for hidden matrices, or AdamW for all, as nearly all published models were trained."""
     patience: int = 0

@@ -82,6 +82,15 @@ PRESETS = {
         max_len=32,
         dropout=0.0,
     ),
+    "small": Config(
+        vocab=4_000,
+        width=256,
+        heads=4,
+        hidden=512,
+        encoder_layers=3,
+        decoder_layers=2,
+        dropout=0.2,
+    ),
     "base": Config(
         vocab=8_000,
         width=256,
@@ -263,6 +272,17 @@ RECIPES = {
         learning_rate=2e-3,
         warmup_steps=200,
         evaluate_every_steps=250,
+    ),
+    "multi30k": Recipe(
+        preset="small",
+        dataset="multi30k",
+        task="translation",
+        data={"batch_tokens": 3_072, "vocab": 4_000},
+        steps=2_800,
+        decay_share=0.7,
+        learning_rate=3e-3,
+        warmup_steps=150,
+        evaluate_every_steps=200,
     ),
     "smoke": Recipe(
         preset="testing",
