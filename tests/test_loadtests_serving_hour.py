@@ -33,6 +33,7 @@ def test_all_recordings_come_once_before_one_comes_twice() -> None:
     assert max(counts.values()) - min(counts.values()) <= 1
     assert chosen(KNOWN, 0.5, seed=1) == order
     assert {each.words for each in order[:3]} == {each.words for each in KNOWN}
+    assert chosen(KNOWN, 0.15, seed=None) == [*KNOWN, *KNOWN[:2]]
 
 
 def test_they_are_joined_with_nothing_between() -> None:

@@ -50,6 +50,22 @@ def test_a_text_too_short_for_its_time_ends_at_the_next_pause() -> None:
     assert stand == [*tokens(0.0, 9, 3.0, 3.0, 2), FIRST + at]
 
 
+def test_a_long_text_of_too_few_tokens_is_sparse_and_a_slow_one_is_not() -> None:
+    features = LOUD.copy()
+    features[:, 700:730] = 0
+    slow, sparse = tokens(0.0, 15, 7.0), tokens(0.0, 21, 20.0)
+    assert resumed(slow, first=FIRST, duration_s=7.5, features=LOUD) == (slow, 0)
+    _, at = resumed(sparse, first=FIRST, duration_s=20.0, features=features)
+    assert at / 50 == pytest.approx(7.15, abs=0.06)
+
+
+def test_a_time_between_two_texts_is_gone_back_to() -> None:
+    given = tokens(0.0, 12, 4.0, 9.0, 12, 13.0)
+    assert resumed(given, first=FIRST, duration_s=13.0, features=LOUD) == (given[:14], 200)
+    near = tokens(0.0, 12, 4.0, 5.5, 12, 9.5)
+    assert resumed(near, first=FIRST, duration_s=9.5, features=LOUD) == (near, 0)
+
+
 def test_a_sparse_text_at_the_very_end_has_no_pause_to_look_for() -> None:
     given = tokens(25.9, 2, 30.0)
     _, at = resumed(given, first=FIRST, duration_s=30.0, features=LOUD[:, :2_650])

@@ -1,8 +1,9 @@
 """`python -m loadtests.serving.hour`: an hour of speech in one request → its words, and the memory.
 
-Recordings of the data folder, each as often as the others and in a random order, are joined with
-nothing between them and sent to OpenAI's API, which streams the text. It is held against what the
-same server hears in the same recordings one by one.
+Recordings of the data folder, each as often as the others, are joined with nothing between them and
+sent to OpenAI's API, which streams the text. It is held against what the same server hears in the
+same recordings one by one. They come in the folder's order, in which a speaker says one after
+another, and then shuffled, so that another speaker begins every few seconds, without a pause.
 """
 
 import asyncio
@@ -43,11 +44,11 @@ class Heard:
     """Of each event, since the request left."""
 
 
-def chosen(known: Sequence[Recording], minutes: float, seed: int) -> list[Recording]:
-    """So much speech, all recordings once before one comes twice."""
+def chosen(known: Sequence[Recording], minutes: float, seed: int | None) -> list[Recording]:
+    """So much speech, all recordings once before one comes twice; a seed shuffles them."""
     random, order, left_s = Random(seed), list[Recording](), 60 * minutes
     while left_s > 0:
-        for recording in random.sample(known, len(known)):
+        for recording in known if seed is None else random.sample(known, len(known)):
             if left_s > 0:
                 order.append(recording)
                 left_s -= recording.duration_s
@@ -91,8 +92,18 @@ def resident_mb(server: Attendant) -> float:
     return size_bytes / 1e6
 
 
-async def measured(server: Attendant, order: Sequence[Recording]) -> list[Row]:
-    """The recordings as one, and then each alone."""
+def wrong(order: Sequence[Recording], texts: Sequence[str]) -> float:
+    """Word errors in percent, of one text of all recordings or one of each."""
+    if len(texts) == 1:
+        words, duration_s = " ".join(each.words for each in order), sum(r.duration_s for r in order)
+        order = [Recording(b"", words, duration_s)]
+    return 100 * word_errors(order, texts)
+
+
+async def measured(
+    server: Attendant, order: Sequence[Recording], shuffled: Sequence[Recording]
+) -> list[Row]:
+    """The recordings as one, and then each alone; and as one in another order."""
     whole, duration_s = joined(order), sum(each.duration_s for each in order)
     idle_mb = most_mb = resident_mb(server)
     timeout = aiohttp.ClientTimeout(total=LIMIT_S)
@@ -104,12 +115,14 @@ async def measured(server: Attendant, order: Sequence[Recording]) -> list[Row]:
         heard = await work
         alone = {
             each.content: (await transcribe(session, server.url, each.content)).text
-            for each in {each.content: each for each in order}.values()
+            for each in {each.content: each for each in (*order, *shuffled)}.values()
         }
+        mixed = await transcribe(session, server.url, joined(shuffled))
     silent_s = float(np.diff([0.0, *heard.at_s]).max())
-    words = " ".join(each.words for each in order)
-    together = 100 * word_errors([Recording(whole, words, duration_s)], [heard.text])
-    apart = 100 * word_errors(order, [alone[each.content] for each in order])
+    (together, apart), (changing, changing_apart) = (
+        (wrong(of, [text]), wrong(of, [alone[each.content] for each in of]))
+        for of, text in ((order, heard.text), (shuffled, mixed.text))
+    )
     more_mb = most_mb - idle_mb
     return [
         Row(
@@ -123,20 +136,25 @@ async def measured(server: Attendant, order: Sequence[Recording]) -> list[Row]:
                f"under {MOST_MB:g} MB", met=more_mb < MOST_MB),
         judged("words", f"{together:.2f} % wrong, {apart:.2f} % one by one",
                f"at most {MOST_POINTS:+g} points", met=together - apart <= MOST_POINTS),
+        Row(
+            tried="words where speakers change all the time",
+            saw=f"{changing:.2f} % wrong, {changing_apart:.2f} % one by one",
+        ),
     ]  # fmt: skip
 
 
 def main(
     minutes: Annotated[float, typer.Option(min=0.1)] = 60.0,
     data_dir: Annotated[Path, typer.Option(help="Folder with the data sets.")] = Path("data"),
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
     store: Annotated[Path, typer.Option(help="Model store to copy.")] = STORE,
     record: Annotated[Path | None, typer.Option(help="Keep the table in this file.")] = None,
 ) -> None:
     """Have a server of our own transcribe it; exits 1 where it hears worse or takes too much."""
-    order = chosen(recordings(data_dir, least_s=0), minutes, seed)
+    known = recordings(data_dir, least_s=0)
+    order, shuffled = (chosen(known, minutes, each) for each in (None, seed))
     with attendant(prepared(store)) as server:
-        rows = asyncio.run(measured(server, order))
+        rows = asyncio.run(measured(server, order, shuffled))
     conclude("bench-hour", rows, {"minutes": minutes, "seed": seed}, record=record)
 
 

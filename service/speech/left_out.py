@@ -16,9 +16,11 @@ from service.transcript import TIMESTAMP_S
 
 MIN_REST_S = 2.0
 """A shorter end without text may be a pause and the silence kept behind it."""
-SPARSE_S = 4.0
-SPARSE_TOKENS_PER_S = 1.0
-"""A text so long, of fewer tokens: English is spoken with three to four."""
+SPARSE_S = 2.4
+SLOW_TOKENS_PER_S = 2.0
+"""A text that lasts so much longer than slow speakers need for its tokens."""
+GAP_S = 2.0
+"""Between two texts."""
 TOKENS_PER_S = 3.0
 QUIET_S = 0.2
 SEARCH_S = 2.5
@@ -54,7 +56,9 @@ def resumed(
             continue
         last = token - first
         lasts_s = (last - begin) * TIMESTAMP_S
-        if count and lasts_s >= SPARSE_S and count < lasts_s * SPARSE_TOKENS_PER_S:
+        if begin and not count and lasts_s >= GAP_S:
+            return list(tokens[:index]), begin
+        if count and lasts_s - count / SLOW_TOKENS_PER_S >= SPARSE_S:
             pause = _pause(features, begin * TIMESTAMP_S + count / TOKENS_PER_S)
             return [*tokens[:index], first + pause], pause
         begin, count = last, 0
