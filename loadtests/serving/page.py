@@ -52,7 +52,8 @@ and of a streamed translation.""",
     "bench-hour": """`make bench-hour DATA_DIR=...` sends an hour of speech in one request:
 recordings of several speakers, joined with nothing between them. Its words are held against those
 of the same recordings one by one, and the server's memory against that before. Then they come in a
-random order, where another speaker begins every few seconds. `ARGS="--minutes 8"` is a short form.""",
+random order, where another speaker begins every few seconds. `ARGS="--minutes 8"` is a short
+form.""",
     "soak": """`make soak` puts everything on a server at once: requests of many shapes over both
 doors, also streamed, and by the APIs of other servers, each held against the answer it gets alone,
 live speech, requests of new shapes, callers who leave, paths that are not there, uploads that break
