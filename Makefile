@@ -24,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray 
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray 
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -138,6 +138,9 @@ bench-engines: $(DEVELOP)/.installed  ## race every engine people use and rewrit
 
 bench-growth: $(DEVELOP)/.installed  ## time of translation against batch, source and target
 	$(DEVELOP)/bin/python -m loadtests.peers.growth
+
+bench-lengths: $(DEVELOP)/.installed  ## a decoding step of softmax and of linear attention as texts grow
+	$(DEVELOP)/bin/python -m loadtests.peers.lengths
 
 bench-overhead: $(DEVELOP)/.installed  ## what the doors cost, beside other servers, with no model
 	# What cannot be installed here is skipped, with its reason.

@@ -20,8 +20,15 @@ op: Any = opset23  # its stubs want a type for every tensor of a graph
 Value = Any
 """A tensor of the graph under construction."""
 INT32, INT64, BOOL = 6, 7, 9
+SOFTMAX = "Softmax"
 MASKED = {ir.DataType.FLOAT: -1e9, ir.DataType.FLOAT16: -6e4}
 """Added to the scores of masked keys: enough for a weight of exactly zero, and still a number."""
+
+
+def weighs_values(node: ir.Node) -> bool:
+    """Whether a node is the softmax of an attention: only there does it multiply a matrix."""
+    uses = node.outputs[0].uses()
+    return node.op_type == SOFTMAX and any(use.node.op_type == "MatMul" for use in uses)
 
 
 def scores_bias(mask: Value, query: Value) -> Value:
@@ -52,8 +59,6 @@ class Lowering:
     attend_memory: Callable[..., tuple[Value, Value, Value]]
     attend_step_op: str
     """What both of a decoding step become."""
-    counts: Callable[[ir.Node], bool] = lambda node: True
-    """Whether a node of such an op is an attention; some ops have other uses too."""
 
     @property
     def table(self) -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -87,11 +92,12 @@ class Lowering:
         return +(
             Counter({self.attend_op: attentions.whole})
             + Counter({self.attend_step_op: attentions.cached})
+            + Counter({SOFTMAX: attentions.additive})
         )
 
     def found(self, model: ir.Model) -> Mapping[str, int]:
         """Op → how many of it a lowered graph does hold."""
-        ops = (self.attend_op, self.attend_step_op)
+        ops = {self.attend_op, self.attend_step_op} - {SOFTMAX}
         return Counter(
-            node.op_type for node in model.graph if node.op_type in ops and self.counts(node)
+            node.op_type for node in model.graph if node.op_type in ops or weighs_values(node)
         )

@@ -2,9 +2,7 @@
 
 import math
 
-import onnx_ir as ir
-
-from export.lower import BOOL, Lowering, Value, op, scores_bias
+from export.lower import BOOL, SOFTMAX, Lowering, Value, op, scores_bias
 from export.standard_attention import join, look, write
 
 
@@ -65,16 +63,10 @@ def _attend_memory(
     return join(out), op.Identity(key), op.Identity(value)
 
 
-def _weighs_values(node: ir.Node) -> bool:
-    """Whether a Softmax is that of attention: only there does it multiply a matrix."""
-    return any(use.node.op_type == "MatMul" for use in node.outputs[0].uses())
-
-
 LOWERING = Lowering(
     attend=_attend,
-    attend_op="Softmax",
+    attend_op=SOFTMAX,
     attend_cached=_attend_cached,
     attend_memory=_attend_memory,
-    attend_step_op="Softmax",
-    counts=_weighs_values,
+    attend_step_op=SOFTMAX,
 )

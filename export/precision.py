@@ -50,10 +50,11 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
 
 
 def ranges(folder: Path, data_dir: Path) -> Scales:
-    """Scales for int8 of the keys and values that the graphs of a folder hand on; maybe none."""
+    """Scales for int8 of the keys and values that a fused decoding step reads; maybe none."""
     manifest = manifests.read(folder)
     task = task_of(manifest.answers)
-    if "decoder" not in manifest.graphs:
+    step = manifest.parity.graphs.get("decoder")
+    if step is None or "GroupQueryAttention" not in step.attention_ops:
         return {}
     model, _ = open_model(folder, task, threads=1)
     found = examples(task.name, data_dir, folder)

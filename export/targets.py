@@ -26,7 +26,7 @@ class Target:
     stepping: Mapped
 
     def of(self, attentions: Attentions) -> Mapped:
-        return self.stepping if attentions.cached else self.whole
+        return self.stepping if attentions.cached or attentions.additive else self.whole
 
 
 _FUSED = Mapped(contrib_attention.LOWERING)

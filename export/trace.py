@@ -11,7 +11,9 @@ import torch
 from onnxscript import optimizer
 
 from export.lower import Lowering
+from export.recurrence import gru
 from export.refusal import Refusal
+from models import recurrence  # noqa: F401  (registers attendant::gru)
 from models.graph import Graph
 from service.contract import Tensor, spec_of
 
@@ -47,7 +49,7 @@ def trace(graph: Graph, lowering: Lowering) -> ir.Model:
                 input_names=list(inputs),
                 output_names=list(graph.outputs),
                 dynamic_shapes=_dynamic_shapes(graph, specs),
-                custom_translation_table=lowering.table,
+                custom_translation_table={**lowering.table, torch.ops.attendant.gru.default: gru},
             )
         except torch.onnx.OnnxExporterError as error:
             raise TraceError(
@@ -100,11 +102,14 @@ def _dynamic_shapes(graph: Graph, specs: Mapping[str, Tensor | None]) -> tuple[A
 
 
 def _name_axes(value: ir.Value, spec: Tensor | None) -> None:
-    if spec is None or value.shape is None or len(value.shape) != len(spec.axes):
+    if spec is None or value.shape is None:
+        return
+    stated = spec.axes_of(len(value.shape))
+    if len(value.shape) != len(stated):
         return  # that it is not what the contract says is found where graphs are checked
     value.shape = ir.Shape(
         [
             name if isinstance(name, str) else size
-            for name, size in zip(spec.axes, value.shape, strict=True)
+            for name, size in zip(stated, value.shape, strict=True)
         ]
     )

@@ -20,6 +20,9 @@ class Attentions:
     """Calls of `attend`: over whole sequences, as in an encoder."""
     cached: int = 0
     """Calls of `attend_cached` and `attend_memory`: a decoding step, to the past, to the source."""
+    additive: int = 0
+    """Softmaxes that weigh values without any of these, in a decoding step: no target has an op for
+    scores that are no product, so they stay what they are."""
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,8 @@ def test_a_softmax_that_weighs_no_matrix_is_no_attention() -> None:
         ir.Node("", "Mul", [pooling.outputs[0], scores]),
     ]
     graph = ir.Graph([scores], [], nodes=[attention, pooling, *uses])
-    assert LOWERINGS["plain"].found(ir.Model(graph, ir_version=10)) == {"Softmax": 1}
+    for lowering in LOWERINGS.values():
+        assert lowering.found(ir.Model(graph, ir_version=10)) == {"Softmax": 1}
 
 
 def test_attentions_of_one_op_are_counted_together() -> None:
@@ -209,6 +210,11 @@ def test_attentions_of_one_op_are_counted_together() -> None:
     assert LOWERINGS["contrib"].expected(attentions) == cpu
     assert LOWERINGS["contrib"].expected(Attentions(whole=1)) == {"MultiHeadAttention": 1}
     assert LOWERINGS["standard"].expected(attentions) == {"Attention": 5}
+
+
+@pytest.mark.parametrize("name", LOWERINGS)
+def test_an_attention_that_no_target_fuses_is_counted_by_its_softmax(name: str) -> None:
+    assert LOWERINGS[name].expected(Attentions(additive=1)) == {"Softmax": 1}
 
 
 def test_attention_that_would_lose_its_dropout_is_refused() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.contract import Graph, Tensor, spec_of, violations
+from service.contract import Graph, Tensor, decoding_step, spec_of, violations
 from service.tasks import tasks
 
 CONTRACT = Graph(
@@ -58,6 +58,35 @@ def test_a_graph_that_fits_has_no_violations() -> None:
 )  # fmt: skip
 def test_a_difference_is_named(inputs: list[Node], outputs: list[Node], fault: str) -> None:
     assert violations(CONTRACT, inputs, outputs) == [fault]
+
+
+STEP = decoding_step({})
+PAST = Node("past_lengths", "tensor(int64)", ["batch"])
+STATES = [
+    Node("state_0", "tensor(float)", ["batch", 48]),
+    Node("state_1", "tensor(float)", ["batch", 4, 8, 9]),
+]
+NEXT = [Node(f"next_{node.name}", node.type, node.shape) for node in STATES]
+
+
+def test_a_decoding_step_may_have_states_of_any_rank_and_no_caches() -> None:
+    assert violations(STEP, [TOKENS, PAST, *STATES], [LOGITS, *NEXT]) == []
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "fault"),
+    [
+        (STATES, NEXT[1:], "next_state_0 is missing"),
+        (STATES[1:], NEXT, "state_0 is missing"),
+        (KEYS[:1], [], "present_key_0 is missing"),
+        ([Node("state_0", "tensor(float)", ["batch", "len"])], NEXT[:1],
+         "state_0 has axes ['batch', 'len'], not ['batch', Ellipsis]"),
+    ],
+)  # fmt: skip
+def test_what_a_step_changes_must_come_out_and_go_in(
+    inputs: list[Node], outputs: list[Node], fault: str
+) -> None:
+    assert violations(STEP, [TOKENS, PAST, *inputs], [LOGITS, *outputs]) == [fault]
 
 
 def test_all_differences_are_named_at_once() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from service import audio
-from service.contract import Graph, Tensor, decoding_step
+from service.contract import Graph, Tensor, decoding_step, encoded
 from service.decoder import complete
 from service.errors import InvalidInput
 from service.log_mel import FRAMES, RATE_HZ, log_mel
@@ -116,11 +116,10 @@ class Response(ResponseModel):
     segments: list[Segment]
 
 
-_MEMORY = Tensor("float32", ("batch", None, None, None), cached=True)
 CONTRACT = {
     "encoder": Graph(
         inputs={"features": Tensor("float32", ("batch", None, FRAMES))},
-        outputs={"cross_key_*": _MEMORY, "cross_value_*": _MEMORY},
+        outputs=encoded(src_len=None),
     ),
     "decoder": decoding_step({}),
     "alignment": Graph(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from service import directions, subwords
-from service.contract import Graph, Tensor, decoding_step
+from service.contract import Graph, Tensor, decoding_step, encoded
 from service.decoder import Way, complete
 from service.directions import Directions
 from service.errors import InvalidInput
@@ -92,17 +92,13 @@ class Response(ResponseModel):
     translations: list[Translation]
 
 
-_MEMORY = Tensor("float32", ("batch", None, "src_len", None), cached=True)
 CONTRACT = {
     "encoder": Graph(
         inputs={
             "source": Tensor("int64", ("batch", "src_len")),
             "source_lengths": Tensor("int64", ("batch",)),
         },
-        outputs={
-            "cross_key_*": _MEMORY,
-            "cross_value_*": _MEMORY,
-        },
+        outputs=encoded(),
     ),
     "decoder": decoding_step({"source_lengths": Tensor("int64", ("batch",))}),
 }

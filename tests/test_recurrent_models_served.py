@@ -1,0 +1,93 @@
+"""Models whose rows keep a state of fixed size, served like the others: both doors, one batch."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import SENTENCES
+from test_service_life import OWN, Service, run, running
+
+from export.model import export_model
+from export.source import Trained
+from models.catalogue import architecture
+from models.reference import Reference
+from models.subword import train_subwords
+from service import store
+from service.manifest import Data
+from service.pb import attendant_pb2 as pb
+from service.tasks import task as task_named
+from service.tasks.translation import Request, Response
+
+VOCAB = 300
+ASKED: list[dict[str, Any]] = [
+    {"text": text, "beam_size": beam_size, "max_new_tokens": most}
+    for text, beam_size, most in [
+        ("I read the book.", 1, 30),
+        ("We see two houses here, and the book, and the book again.", 4, 9),
+        ("the", 8, 17),
+        ("We see the book. I read two houses. We read.", 2, 12),
+    ]
+]
+
+
+@pytest.fixture(params=["linear_attention", "seq2seq_attention"])
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, list[str]]:
+    """A model of random weights in the store: its tag, and what torch answers."""
+    of = architecture(request.param)
+    model = of.build(replace(of.presets["testing"], vocab=VOCAB)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.6)  # sure of something, so that no rounding decides
+    vocabulary = tmp_path / "tokenizer.json"
+    train_subwords(SENTENCES, vocab=VOCAB, languages=("en", "de", "fr"), path=vocabulary)
+    trained = Trained(
+        of,
+        model,
+        assets=[vocabulary],
+        data=Data(source="none", licence="none"),
+        recipe={},
+        task="translation",
+    )
+    export_model(trained, name="recurrent", target="cpu", folder=tmp_path / "recurrent")
+    task = task_named("translation")
+    assets = task.load_assets(tmp_path)
+    reference = Reference(of.graphs(model))
+    expected = []
+    for asked in ASKED:
+        wanted = Request(source="en", target="de", **asked)
+        items = task.preprocess(wanted, assets)
+        answer = task.postprocess(wanted, assets, items, task.forward(reference, assets, items))
+        assert isinstance(answer, Response)
+        expected.append(answer.translations[0].text)
+    return store.install(tmp_path / "recurrent"), expected
+
+
+async def over_rest(service: Service, asked: dict[str, Any]) -> tuple[str, str]:
+    body = {"source": "en", "target": "de", "model": "recurrent", **asked}
+    reply = await service.client.post("/translation", json=body)
+    assert reply.status_code == 200, reply.text
+    told = reply.json()
+    return told["model"], told["translations"][0]["text"]
+
+
+async def over_rpc(service: Service, asked: dict[str, Any]) -> tuple[str, str]:
+    fields = {**asked, "text": [asked["text"]]}
+    request = pb.TranslateRequest(source="en", target="de", model="recurrent", **fields)
+    told = await service.stub.Translate(request)
+    return told.model, told.translations[0].text
+
+
+def test_both_doors_answer_as_torch_does_whoever_else_asks(served: tuple[str, list[str]]) -> None:
+    tag, expected = served
+    assert len(set(expected)) > 1, "the model of this test should tell sentences apart"
+
+    async def scenario() -> None:
+        async with running(*OWN, models="*") as service:
+            asked = [ask(service, each) for ask in (over_rest, over_rpc) for each in ASKED * 3]
+            answers = await asyncio.gather(*asked)
+            assert answers == [(tag, text) for text in expected] * 6
+
+    run(scenario)
