@@ -24,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray 
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -192,6 +192,20 @@ readme: $(DEVELOP)/.installed  ## rewrite the maps of the tree and the table of 
 
 calls: $(DEVELOP)/.installed  ## ask the running service and rewrite the calls in README.md
 	PYTHONPATH=. $(DEVELOP)/bin/python docs/calls.py
+
+attention: $(DEVELOP)/.installed  ## ask the running service where it attends and redraw docs/attention
+	PYTHONPATH=. $(DEVELOP)/bin/python docs/attention.py
+
+systems: $(DEVELOP)/.installed  ## size, training and quality of the models in the store (NAME for one of them)
+	for name in $(or $(NAME),translation image-classification audio-classification \
+	  automatic-speech-recognition); do \
+	  $(DEVELOP)/bin/python -m models record $$name --data-dir $(DATA_DIR) || exit 1; done
+
+bench-systems: $(DEVELOP)/.installed  ## latency and throughput of each through the service (ARGS for options)
+	$(DEVELOP)/bin/python -m loadtests.system $(NAME) $(ARGS)
+
+comparison: $(DEVELOP)/.installed  ## write docs/comparison.md from what was recorded
+	PYTHONPATH=. $(DEVELOP)/bin/python docs/comparison.py
 
 proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
 	$(DEVELOP)/bin/python -m service.pb

@@ -16,9 +16,9 @@ URL = "http://127.0.0.1:3000"
 EXAMPLES = Path("service/examples")
 
 
-def command(task: Task) -> list[str]:
-    """curl with the task's example: JSON, or a form with the shipped file."""
-    request = task.example()
+def command(task: Task, **fields: object) -> list[str]:
+    """curl with the task's example and further fields: JSON, or a form with the shipped file."""
+    request = task.example().model_copy(update=fields)
     binary = binary_field(task)
     if binary is None:
         body = json.dumps(request.model_dump(mode="json", exclude_defaults=True))
@@ -26,7 +26,10 @@ def command(task: Task) -> list[str]:
                 "-d", body]  # fmt: skip
     content = getattr(request, binary)
     file = next(path for path in sorted(EXAMPLES.iterdir()) if path.read_bytes() == content)
-    return ["curl", "-s", f"{URL}/{task.name}", "-F", f"{binary}=@{file}"]
+    more = (f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+            for name, value in fields.items())  # fmt: skip
+    return ["curl", "-s", f"{URL}/{task.name}", "-F", f"{binary}=@{file}",
+            *(word for pair in more for word in ("-F", pair))]  # fmt: skip
 
 
 def shown(words: list[str]) -> str:

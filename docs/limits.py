@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service import audio, pixels
+from service import audio, explanation, pixels
 from service.compat.libretranslate import docx, said, translate_file
 from service.compat.oip import raw, tensors, whole
 from service.live import session
@@ -65,6 +65,8 @@ FIXED = (
     ("file", f"{translate_file.MAX_PAGE_BYTES} bytes of .txt or .html", "LibreTranslate", "413"),
     ("file", f"{docx.MOST_FILES} files in a .docx, unpacked as much as a body", "LibreTranslate",
      "413"),
+    ("explain", f"{explanation.MAX_ITEMS} sentences, pieces or windows", "all", "422"),
+    ("explain", f"{explanation.MAX_WEIGHTS} weights in the answer", "all", "422"),
     ("body", "32 fields and one file of a form", "all", "400"),
 )  # fmt: skip
 

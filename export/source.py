@@ -53,12 +53,18 @@ def from_run(run_dir: Path) -> Trained:
         model,
         assets=sorted((run_dir / "assets").iterdir()),
         data=found.data,
-        recipe=state["recipe"] | {"trained_steps": state["step"]},
+        recipe=state["recipe"] | trained_for(state),
         metrics=metrics,
         task=found.task,
         imported=found.imported,
         fine_tuned=found.fine_tuned,
     )
+
+
+def trained_for(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Steps of a run, and the seconds of all its cores, where that was kept."""
+    core_s = checkpoint.core_s_of(state)
+    return {"trained_steps": state["step"], **({"core_s": round(core_s)} if core_s else {})}
 
 
 def last_metrics(run_dir: Path, state: Mapping[str, Any]) -> Mapping[str, float]:

@@ -17,7 +17,7 @@ from export.agreement import words as words_of
 from export.imported import import_model, name_of
 from export.published import from_published
 from models import evaluate as evaluation
-from models import fine_tuning, fresh, own, table
+from models import fine_tuning, fresh, own, recording, systems, table
 from models.catalogue import recipes
 from models.checkpoint import BadCheckpoint
 from models.datasets import librispeech
@@ -186,6 +186,29 @@ def evaluate(
     typer.echo(json.dumps(figures, indent=1))
     if readme:
         table.rewrite(readme, figures)
+
+
+@app.command()
+def record(
+    name: Annotated[str, typer.Argument(help="A model of the store.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with the data sets; measures the quality too.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Measure it on data of your own.")] = None,
+    split: str = "test",
+    out: Annotated[Path, typer.Option(help="Folder of the records.")] = systems.FOLDER,
+) -> None:
+    """Write down size, training and quality of a model, for docs/comparison.md."""
+    folder = store.locate(name)
+    if folder is None:
+        raise typer.BadParameter(f"there is no model {name} in the store: make models")
+    with refused(Console(), "not recorded"):
+        trained = from_published(folder)
+        found = recording.sized(folder, trained.architecture, trained.model)
+        if data_dir or data:
+            figures = recording.measured(folder, data_dir=data_dir, split=split, data=data)
+            found = found.model_copy(update={"quality": asyncio.run(figures)})
+    typer.echo(systems.write(found, out))
 
 
 @app.command()

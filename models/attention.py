@@ -9,6 +9,8 @@ Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1:
 softmax(Q K^T / sqrt(head_dim)) V.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -32,6 +34,28 @@ def attend(
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal
     )
+
+
+def attention_weights(
+    query: Float[Tensor, "batch heads tgt_len head_dim"],
+    key: Float[Tensor, "batch heads src_len head_dim"],
+    *,
+    mask: Bool[Tensor, " #batch #heads #tgt_len src_len"]
+    | Float[Tensor, " #batch #heads tgt_len src_len"]
+    | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "batch heads tgt_len src_len"]:
+    """softmax(Q K^T / sqrt(head_dim)): what `attend` multiplies the values with.
+
+    No fused operator tells it, so it is computed beside `attend` where somebody asks.
+    """
+    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+    if causal:
+        places = torch.arange(key.shape[2], device=key.device)
+        scores = scores.masked_fill(places[: query.shape[2], None] < places[None, :], -math.inf)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return scores.softmax(dim=-1)
 
 
 def split_heads(

@@ -44,8 +44,12 @@ def save(
     *,
     step: int,
     best: Best | None = None,
+    core_s: float = 0.0,
 ) -> None:
-    """Write the checkpoint in one move, so that a crash leaves the one before."""
+    """Write the checkpoint in one move, so that a crash leaves the one before.
+
+    `core_s` is what training has taken so far, the time of all cores added up.
+    """
     config: Any = model.config
     state = {
         "architecture": of.name,
@@ -55,6 +59,7 @@ def save(
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "best": None if best is None else vars(best),
+        "core_s": core_s,
     }
     partial = run_dir / f"{NAME}.partial"
     torch.save(state, partial)
@@ -110,6 +115,11 @@ def restore(run_dir: Path, model: nn.Module, optimizers: list[torch.optim.Optimi
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     return int(state["step"])
+
+
+def core_s_of(state: Mapping[str, Any]) -> float:
+    """What training took; 0 in checkpoints of before that was kept."""
+    return float(state.get("core_s", 0.0))
 
 
 def best_of(state: Mapping[str, Any]) -> Best | None:

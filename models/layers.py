@@ -14,7 +14,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from models.attention import attend, attend_cached, attend_memory, join_heads, split_heads
+from models.attention import (
+    attend,
+    attend_cached,
+    attend_memory,
+    attention_weights,
+    join_heads,
+    split_heads,
+)
 
 Heads = Float[Tensor, "batch heads len head_dim"]
 Memory = tuple[
@@ -102,10 +109,26 @@ class SelfAttention(nn.Module):
         mask: Mask | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch len width"]:
-        projected = self.query_key_value(x).chunk(3, dim=-1)
-        query, key, value = (split_heads(part, self.heads) for part in projected)
+        query, key, value = self.project(x)
         out: Tensor = self.out(join_heads(attend(query, key, value, mask=mask, causal=causal)))
         return out
+
+    def attention_weights(
+        self,
+        x: Float[Tensor, "batch len width"],
+        *,
+        mask: Mask | None = None,
+        causal: bool = False,
+    ) -> Float[Tensor, "batch heads len len"]:
+        """How much each position takes of every other, in `forward` of the same."""
+        query, key, _ = self.project(x)
+        return attention_weights(query, key, mask=mask, causal=causal)
+
+    def project(self, x: Float[Tensor, "batch len width"]) -> tuple[Heads, Heads, Heads]:
+        """Queries, keys and values."""
+        projected = self.query_key_value(x).chunk(3, dim=-1)
+        query, key, value = (split_heads(part, self.heads) for part in projected)
+        return query, key, value
 
     def step(
         self,
@@ -151,6 +174,16 @@ class CrossAttention(nn.Module):
         query = split_heads(self.query(x), self.heads)
         out: Tensor = self.out(join_heads(attend(query, memory[0], memory[1], mask=mask)))
         return out
+
+    def attention_weights(
+        self,
+        x: Float[Tensor, "batch len width"],
+        *,
+        memory: Memory,
+        mask: Bool[Tensor, " #batch #heads #len src_len"] | None = None,
+    ) -> Float[Tensor, "batch heads len src_len"]:
+        """How much each position takes of each of the source, in `forward` of the same."""
+        return attention_weights(split_heads(self.query(x), self.heads), memory[0], mask=mask)
 
     def step(
         self,
@@ -285,46 +318,12 @@ class DecoderLayer(EncoderLayer):
         bias: Float[Tensor, "#batch heads tgt_len tgt_len"] | None = None,
     ) -> Float[Tensor, "batch tgt_len width"]:
         """A whole target sequence, as in training; `bias` hides what is to come by itself."""
-        return self.source_attended(
-            self.self_attended(x, bias=bias), memory=memory, memory_mask=memory_mask
-        )
-
-    def self_attended(
-        self,
-        x: Float[Tensor, "batch tgt_len width"],
-        *,
-        bias: Float[Tensor, "#batch heads tgt_len tgt_len"] | None = None,
-    ) -> Float[Tensor, "batch tgt_len width"]:
-        """The first sublayer, for a whole target sequence."""
         norm = self.self_attention_norm
         attended = self.self_attention(self.before(norm, x), mask=bias, causal=bias is None)
-        return self.after(norm, x, attended)
-
-    def source_attended(
-        self,
-        x: Float[Tensor, "batch tgt_len width"],
-        *,
-        memory: Memory,
-        memory_mask: Bool[Tensor, "batch 1 1 src_len"] | None = None,
-    ) -> Float[Tensor, "batch tgt_len width"]:
-        """The other two sublayers, for a whole target sequence."""
+        x = self.after(norm, x, attended)
         norm = self.cross_attention_norm
         attended = self.cross_attention(self.before(norm, x), memory=memory, mask=memory_mask)
         return self.fed_forward(self.after(norm, x, attended))
-
-    def source_weights(
-        self, x: Float[Tensor, "batch tgt_len width"], *, memory: Memory, heads: Sequence[int]
-    ) -> Float[Tensor, "batch some_heads tgt_len src_len"]:
-        """How much each position attends to each of the source, of these heads.
-
-        `x` is what the first sublayer gives. No fused operator tells.
-        """
-        chosen = list(heads)
-        query = self.cross_attention.query(self.before(self.cross_attention_norm, x))
-        split = split_heads(query, self.cross_attention.heads)[:, chosen]
-        key = memory[0][:, chosen]
-        scores = split @ key.transpose(2, 3) / math.sqrt(key.shape[3])
-        return scores.softmax(dim=-1)
 
     def step(
         self,

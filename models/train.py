@@ -128,7 +128,9 @@ def fit(
     data, dev = splits
     steppers = optimizers(model, recipe)
     start = checkpoint.restore(run_dir, model, steppers) if resume else 0
-    best = checkpoint.best_of(checkpoint.read(run_dir)) if resume else None
+    before = checkpoint.read(run_dir) if resume else {}
+    best = checkpoint.best_of(before)
+    began_s = time.process_time() - checkpoint.core_s_of(before)
     loss_of = torch.compile(architecture.loss, dynamic=True) if compiled else architecture.loss
     stop = min(recipe.steps, start + (stop_after_steps or recipe.steps))
     if _given_up(recipe, best, start):
@@ -170,8 +172,16 @@ def fit(
                 measure(done, rate)
             ended = done == stop or _given_up(recipe, best, done)
             if ended or time.monotonic() - saved_s > CHECKPOINT_EVERY_S:
+                core_s = time.process_time() - began_s
                 checkpoint.save(
-                    run_dir, architecture, recipe, model, steppers, step=done, best=best
+                    run_dir,
+                    architecture,
+                    recipe,
+                    model,
+                    steppers,
+                    step=done,
+                    best=best,
+                    core_s=core_s,
                 )
                 saved_s = time.monotonic()
             note = f"loss {loss.item():.3f} dev {metrics.get('dev_accuracy', 0):.4f}"

@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from service import telemetry
+from service import explanation, telemetry
 from service.batcher import Batcher
 from service.continuous import Continuous
 from service.errors import Overloaded
@@ -32,7 +32,7 @@ class Loaded:
     """A version of a model and everything that answers with it."""
 
     task: Task
-    """As this kind of model does it."""
+    """As this kind of model does it, with the graphs that it has."""
     labels: Labels
     name: str
     """Of the model and its version."""
@@ -58,6 +58,8 @@ class Loaded:
     ) -> ResponseModel:
         """Read, compute and write; `reading` is told the tokens as they come."""
         start_s, task = monotonic(), self.task
+        if request.explain:
+            explanation.check(task.contract)
         items = await self.read(request, deadline_s)
         queued_s = monotonic()
         watched = reading if task.generation else None
@@ -113,7 +115,8 @@ class Loaded:
     def _timed(self, request: RequestModel) -> list[Item]:
         began_s = monotonic()
         try:
-            return self.task.preprocess(request, self.assets)
+            items = self.task.preprocess(request, self.assets)
+            return explanation.marked(items) if request.explain else items
         finally:
             self.reading.add(1, monotonic() - began_s)
 

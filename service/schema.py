@@ -1,9 +1,12 @@
 """JSON or protobuf fields → typed requests; answers → the members that all of them share."""
 
+import operator
 from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from service.explanation import AttentionMap
 
 Score = Annotated[float, AfterValidator(partial(round, ndigits=6))]
 """Rounded to what float32 knows of it."""
@@ -19,6 +22,9 @@ class RequestModel(BaseModel):
         default="",
         max_length=128,
         description="Which model answers, as name or name:version; the task's default if empty.",
+    )
+    explain: bool = Field(
+        default=False, description="The answer tells where the model attended; not every one can."
     )
 
 
@@ -62,3 +68,8 @@ class ResponseModel(BaseModel):
 
     model: str = Field(default="", description="Name and version of the model that answered.")
     timings_ms: Timings = Field(default_factory=Timings)
+    attention: list[AttentionMap] = Field(
+        default=[],
+        exclude_if=operator.not_,
+        description="Where the model attended, if the request says `explain`; else left out.",
+    )

@@ -29,6 +29,9 @@ class Subwords(Protocol):
     def decode(self, tokens: Sequence[int]) -> str:
         """The sentence in the target language; tokens that stand for no text are left out."""
 
+    def texts(self, tokens: Sequence[int], *, source: bool = False) -> list[str]:
+        """What each token stands for by itself, those that stand for no text too."""
+
 
 class FromJson:
     """A vocabulary that the tokenizers library reads."""
@@ -48,6 +51,9 @@ class FromJson:
     def decode(self, tokens: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(tokens)
         return text.strip()
+
+    def texts(self, tokens: Sequence[int], *, source: bool = False) -> list[str]:
+        return [self.tokenizer.decode([token], skip_special_tokens=False) for token in tokens]
 
 
 class FromPieces:
@@ -83,6 +89,10 @@ class FromPieces:
         pieces = [self.pieces[token] for token in tokens if token in self.pieces]
         text: str = self.target.decode_pieces(pieces)
         return text.strip()
+
+    def texts(self, tokens: Sequence[int], *, source: bool = False) -> list[str]:
+        pieces = {id: piece for piece, id in (self.ids if source else self.target_ids).items()}
+        return [pieces.get(token, UNKNOWN).replace("▁", " ") for token in tokens]
 
 
 def read(folder: Path) -> Subwords:

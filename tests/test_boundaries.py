@@ -27,6 +27,7 @@ ALLOWED = {
     "loadtests/serving/doors": {"loadtests.serving.doors", "service"},
     "deploy": {"deploy", "service"},
     "loadtests/batch.py": {"loadtests", "service"},
+    "loadtests/system.py": {"loadtests", "models.systems", "service"},
     "loadtests": {
         "loadtests",
         "service.compat.oip.pb",

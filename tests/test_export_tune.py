@@ -110,7 +110,7 @@ def test_a_published_model_is_the_module_it_came_from(tmp_path: Path) -> None:
     folder = tmp_path / name
     export_model(trained, name=name, target="cpu", folder=folder)
     trained = from_published(folder)
-    (graph,) = trained.architecture.graphs(trained.model)
+    graph, _ = trained.architecture.graphs(trained.model)
     inputs = graph.inputs(batch=2)
     served, _ = store.open_model(folder, task_of("audio-classification"), threads=1)
     found = served.run("model", {name: tensor.numpy() for name, tensor in inputs.items()})

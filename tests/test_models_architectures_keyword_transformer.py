@@ -118,7 +118,7 @@ def test_score_sums_over_clips() -> None:
 
 def test_its_graph_takes_what_the_contract_says() -> None:
     model = build(TESTING).eval()
-    (graph,) = graphs(model)
+    graph, _ = graphs(model)
     assert graph.name == "model"
     for case in graph.cases:
         inputs = graph.inputs(**case)

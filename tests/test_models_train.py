@@ -57,6 +57,14 @@ def test_a_resumed_run_has_the_weights_of_an_unbroken_one(tmp_path: Path) -> Non
     assert steps_in(resumed) == [2, 3, 4, 6]
 
 
+def test_the_time_of_all_parts_of_a_run_is_kept(tmp_path: Path) -> None:
+    run(tmp_path, stop_after_steps=3)
+    first_s = checkpoint.core_s_of(checkpoint.read(tmp_path))
+    run(tmp_path, resume=True)
+    assert 0 < first_s < checkpoint.core_s_of(checkpoint.read(tmp_path))
+    assert checkpoint.core_s_of({}) == 0
+
+
 def test_a_run_leaves_metrics_as_a_table_and_a_picture(tmp_path: Path) -> None:
     metrics = run(tmp_path, stop_after_steps=2)
     with (tmp_path / "metrics.csv").open(newline="") as file:

@@ -1,6 +1,8 @@
 """One engine behind both doors: the same question gets the same answer, and both share batches."""
 
 import asyncio
+import json
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,6 +11,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 from fake_models import in_memory
 
@@ -161,3 +164,70 @@ def test_a_drained_worker_refuses_at_both_doors(tiny_translation: Path) -> None:
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
     with_doors(tiny_translation, scenario)
+
+
+def test_both_doors_tell_where_a_translation_attended(tiny_translation: Path) -> None:
+    async def scenario(doors: Doors) -> None:
+        for fields in REQUESTS:
+            plain = await doors.over_http(fields)
+            asked = {**fields, "explain": True}
+            same(plain, await doors.over_http(asked))
+            reply = (await doors.http.post("/translation", json=asked)).json()
+            message = await doors.stub.Translate(attendant_pb2.TranslateRequest(**asked))
+            assert len(reply["attention"]) == len(message.attention)
+            assert {each["index"] for each in reply["attention"]} == set(range(len(plain)))
+            for one, other in zip(reply["attention"], message.attention, strict=True):
+                layers, heads, target, source = one["axes"]
+                assert [axis.name for axis in other.axes] == ["layer", "head", "target", "source"]
+                assert (layers["size"], heads["size"]) == (2, 2)
+                assert list(other.axes[2].labels) == target["labels"]
+                assert source["labels"][-1] == "</s>"
+                shape = [axis["size"] for axis in one["axes"]]
+                weights = np.array(one["weights"]).reshape(shape)
+                assert weights.sum(-1) == pytest.approx(np.ones(shape[:-1]), abs=1e-3)
+                assert list(other.weights) == pytest.approx(one["weights"], abs=1e-4)
+            tokens = [0] * len(plain)
+            for each in reply["attention"]:
+                tokens[each["index"]] += each["axes"][2]["size"]
+            assert tokens == [count for _, _, count in plain]
+
+    with_doors(tiny_translation, scenario)
+
+
+def test_an_answer_without_explain_has_no_attention(tiny_translation: Path) -> None:
+    async def scenario(doors: Doors) -> None:
+        reply = await doors.http.post("/translation", json=REQUESTS[0])
+        assert "attention" not in reply.json()
+        message = await doors.stub.Translate(attendant_pb2.TranslateRequest(**REQUESTS[0]))
+        assert not message.attention
+
+    with_doors(tiny_translation, scenario)
+
+
+def test_both_doors_refuse_alike_what_cannot_be_explained(
+    tiny_translation: Path, tmp_path: Path
+) -> None:
+    async def refused(doors: Doors, text: list[str]) -> str:
+        asked = {**REQUESTS[0], "text": text, "explain": True}
+        reply = await doors.http.post("/translation", json=asked)
+        assert (reply.status_code, reply.json()["field"]) == (422, "explain")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await doors.stub.Translate(attendant_pb2.TranslateRequest(**asked))
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details() == f"explain: {reply.json()['detail']}"
+        return str(reply.json()["detail"])
+
+    async def too_much(doors: Doors) -> None:
+        assert "at most 16" in await refused(doors, ["I read."] * 17)
+
+    async def cannot(doors: Doors) -> None:
+        assert "exported without" in await refused(doors, ["I read."])
+        assert await doors.over_http(REQUESTS[0])
+
+    with_doors(tiny_translation, too_much)
+    bare = Path(shutil.copytree(tiny_translation, tmp_path / "bare"))
+    manifest = json.loads((bare / "manifest.json").read_text())
+    del manifest["graphs"]["attention"], manifest["files"]["attention.onnx"]
+    (bare / "attention.onnx").unlink()
+    (bare / "manifest.json").write_text(json.dumps(manifest))
+    with_doors(bare, cannot)

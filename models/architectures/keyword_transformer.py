@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
+from models.explain import by_head, explaining, mean_of_first, rollout, watching
 from models.graph import Attentions, Graph, classifier
 from models.layers import EncoderLayer
 from models.recipe import Recipe
@@ -119,6 +120,19 @@ class KeywordTransformer(nn.Module):
         logits: Tensor = self.head(self.encode(features).mean(dim=1))
         return logits
 
+    def explain(
+        self, features: Float[Tensor, "batch frames mels"]
+    ) -> tuple[
+        Float[Tensor, "batch classes"],
+        Float[Tensor, "batch positions"],
+        Float[Tensor, "batch layers heads positions"],
+    ]:
+        """Logits, and how much of each position is in them: by all layers, and by each head."""
+        with watching(self) as layers:
+            logits = self(features)
+        read = mean_of_first(self.config.positions, layers)
+        return logits, rollout(layers, read), by_head(layers, read)
+
 
 def build(config: Config) -> KeywordTransformer:
     return KeywordTransformer(config)
@@ -142,15 +156,18 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     return sums(model(batch["features"]), batch["labels"].argmax(-1))
 
 
-def graphs(model: KeywordTransformer) -> tuple[Graph]:
-    """The whole model; its input always has one second of frames."""
+def graphs(model: KeywordTransformer) -> tuple[Graph, Graph]:
+    """The whole model, and its attention; its input always has one second of frames."""
     config = model.config
-    return classifier(model, CONTRACT["model"], "features", (config.frames, config.mels), (3, 1, 8))
+    axes = (config.frames, config.mels)
+    (graph,) = classifier(model, CONTRACT["model"], "features", axes, (3, 1, 8))
+    return graph, explaining(graph, CONTRACT["attention"])
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {"model": Attentions(whole=config.layers)}
+    every = Attentions(whole=config.layers)
+    return {"model": every, "attention": every}
 
 
 TOLERANCE = 1e-5

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
+from models.explain import by_head, explaining, mean_of_first, rollout, watching
 from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer
 from models.recipe import Recipe
@@ -67,6 +68,20 @@ class Kwt(nn.Module):
         logits: Tensor = self.head(x[:, 0])
         return logits
 
+    def explain(
+        self, features: Float[Tensor, "batch frames mels"]
+    ) -> tuple[
+        Float[Tensor, "batch classes"],
+        Float[Tensor, "batch frames"],
+        Float[Tensor, "batch layers heads frames"],
+    ]:
+        """Logits, and how much the class token has of each frame: by all layers, and by head."""
+        with watching(self) as layers:
+            logits = self(features)
+        read = mean_of_first(1, layers)
+        shares = rollout(layers, read)[:, 1:]
+        return logits, shares / shares.sum(dim=1, keepdim=True), by_head(layers, read)[..., 1:]
+
 
 def build(config: Config) -> Kwt:
     return Kwt(config)
@@ -82,15 +97,18 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     return sums(model(batch["features"]), batch["labels"].argmax(-1))
 
 
-def graphs(model: Kwt) -> tuple[Graph]:
-    """The whole model; its input always has as many frames."""
+def graphs(model: Kwt) -> tuple[Graph, Graph]:
+    """The whole model, and its attention; its input always has as many frames."""
     config = model.config
-    return classifier(model, CONTRACT["model"], "features", (config.frames, config.mels), (3, 1, 8))
+    axes = (config.frames, config.mels)
+    (graph,) = classifier(model, CONTRACT["model"], "features", axes, (3, 1, 8))
+    return graph, explaining(graph, CONTRACT["attention"])
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {"model": Attentions(whole=config.layers)}
+    every = Attentions(whole=config.layers)
+    return {"model": every, "attention": every}
 
 
 TOLERANCE = 2e-5

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
+from models.explain import by_head, explaining, mean_of_first, rollout, watching
 from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer
 from models.recipe import Recipe
@@ -36,9 +37,12 @@ class Config:
     norm_eps: float = 1e-12
 
     @property
+    def bands(self) -> int:
+        return (self.mels - self.patch) // self.frequency_stride + 1
+
+    @property
     def patches(self) -> int:
-        bands = (self.mels - self.patch) // self.frequency_stride + 1
-        return bands * ((self.frames - self.patch) // self.time_stride + 1)
+        return self.bands * ((self.frames - self.patch) // self.time_stride + 1)
 
 
 PRESETS = {
@@ -80,6 +84,25 @@ class SpectrogramTransformer(nn.Module):
         logits: Tensor = self.head(self.head_norm(pooled))
         return logits
 
+    def explain(
+        self, features: Float[Tensor, "batch frames mels"]
+    ) -> tuple[
+        Float[Tensor, "batch classes"],
+        Float[Tensor, "batch places"],
+        Float[Tensor, "batch layers heads places"],
+    ]:
+        """Logits, and how much the learned tokens have of each place in time, of all its bands."""
+        with watching(self) as layers:
+            logits = self(features)
+        read = mean_of_first(2, layers)
+        shares = self._in_time(rollout(layers, read))
+        heads = self._in_time(by_head(layers, read))
+        return logits, shares / shares.sum(dim=1, keepdim=True), heads
+
+    def _in_time(self, shares: Float[Tensor, "*axes positions"]) -> Float[Tensor, "*axes places"]:
+        patches: Tensor = shares[..., 2:].unflatten(-1, (self.config.bands, -1))  # type: ignore[no-untyped-call]
+        return patches.sum(dim=-2)
+
 
 def build(config: Config) -> SpectrogramTransformer:
     return SpectrogramTransformer(config)
@@ -95,15 +118,18 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     return sums(model(batch["features"]), batch["labels"].argmax(-1))
 
 
-def graphs(model: SpectrogramTransformer) -> tuple[Graph]:
-    """The whole model; its input always has as many frames."""
+def graphs(model: SpectrogramTransformer) -> tuple[Graph, Graph]:
+    """The whole model, and its attention; its input always has as many frames."""
     config = model.config
-    return classifier(model, CONTRACT["model"], "features", (config.frames, config.mels), (2, 1, 3))
+    axes = (config.frames, config.mels)
+    (graph,) = classifier(model, CONTRACT["model"], "features", axes, (2, 1, 3))
+    return graph, explaining(graph, CONTRACT["attention"])
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {"model": Attentions(whole=config.layers)}
+    every = Attentions(whole=config.layers)
+    return {"model": every, "attention": every}
 
 
 TOLERANCE = 5e-5

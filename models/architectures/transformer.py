@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.explain import aligning, watching
 from models.graph import (
     Attentions,
     Graph,
@@ -27,6 +28,7 @@ from models.graph import (
 from models.layers import (
     Block,
     Cache,
+    CrossAttention,
     DecoderLayer,
     EncoderLayer,
     Mask,
@@ -213,6 +215,17 @@ class Transformer(nn.Module):
             x = layer(x, memory=memory, memory_mask=mask, bias=bias)
         return self.project(x)
 
+    def explain(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        source_lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch layers heads tgt_len src_len"]:
+        """Where in the source position t attends, which foretells target token t + 1."""
+        with watching(self.decoder, CrossAttention) as seen:
+            self(source, source_lengths, target)
+        return torch.stack(seen, dim=1)
+
     def step(
         self,
         tokens: Int[Tensor, "batch 1"],
@@ -325,9 +338,10 @@ class _DecoderStep(nn.Module):
         return logits, *flat(kept), *flat(presents)
 
 
-def graphs(model: Transformer) -> tuple[Graph, Graph]:
-    """Encoder and decoding step, with cases of mixed lengths, padded and not."""
+def graphs(model: Transformer) -> tuple[Graph, Graph, Graph]:
+    """Encoder, decoding step and attention, with cases of mixed lengths, padded and not."""
     config = model.config
+    source_vocab = config.source_vocab or config.vocab
     names = layer_names(config.decoder_layers)
 
     def lengths(batch: int, longest: int) -> Tensor:
@@ -335,7 +349,7 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
         return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
 
     def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
-        source = torch.randint(config.source_vocab or config.vocab, (batch, src_len))
+        source = torch.randint(source_vocab, (batch, src_len))
         return {"source": source, "source_lengths": lengths(batch, src_len)}
 
     def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
@@ -374,6 +388,7 @@ def graphs(model: Transformer) -> tuple[Graph, Graph]:
             ],
             defined=written_cache,
         ),
+        aligning(model, CONTRACT["attention"], source_vocab=source_vocab, vocab=config.vocab),
     )
 
 
@@ -381,8 +396,10 @@ TOLERANCE = 2e-5
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
-    """One per encoder layer; two per decoder layer, to the past and to the source."""
+    """One per encoder layer; two per decoder layer, to the past and to the source; the last of
+    these gives nothing that tells of attention."""
     return {
         "encoder": Attentions(whole=config.encoder_layers),
         "decoder": Attentions(cached=2 * config.decoder_layers),
+        "attention": Attentions(whole=config.encoder_layers + 2 * config.decoder_layers - 1),
     }

@@ -9,6 +9,7 @@ Touvron et al. 2021, "Training data-efficient image transformers & distillation 
 the patches beside the class token).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
+from models.explain import by_head, explaining, rollout, watching
 from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer, ScaledEncoderLayer
 from models.recipe import Recipe
@@ -111,6 +113,13 @@ class ClassToken(nn.Module):
     ) -> Float[Tensor, "batch pooled"]:
         return tokens[:, 0]
 
+    def attention_weights(
+        self, tokens: Float[Tensor, "batch positions width"]
+    ) -> Float[Tensor, "batch positions"]:
+        """How much of each position is in what comes of them: the learned ones alone count."""
+        learned = torch.arange(tokens.shape[1]) < self.learned
+        return learned.to(tokens.dtype).expand(tokens.shape[0], -1) / self.learned
+
 
 class Distilled(ClassToken):
     """Two learned tokens side by side: the class token, and one that a teacher taught."""
@@ -133,6 +142,13 @@ class ClassAndMean(ClassToken):
     ) -> Float[Tensor, "batch pooled"]:
         return torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
 
+    def attention_weights(
+        self, tokens: Float[Tensor, "batch positions width"]
+    ) -> Float[Tensor, "batch positions"]:
+        """Half the class token, and half the mean of the others."""
+        patches = torch.ones_like(tokens[:, 1:, 0]) / (tokens.shape[1] - 1)
+        return torch.cat([torch.ones_like(tokens[:, :1, 0]), patches], dim=1) / 2
+
 
 class AttentionPooling(nn.Module):
     """softmax(score(tokens))^T tokens, a mean by importance (Hassani et al. 2021, equation 4)."""
@@ -147,8 +163,11 @@ class AttentionPooling(nn.Module):
         return tokens
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
+        return (self.attention_weights(tokens)[..., None] * tokens).sum(dim=1)
+
+    def attention_weights(self, tokens: Tokens) -> Float[Tensor, "batch patches"]:
         importance: Float[Tensor, "batch patches 1"] = self.score(tokens).softmax(dim=1)
-        return (importance * tokens).sum(dim=1)
+        return importance[..., 0]
 
 
 POOLINGS: dict[str, type[ClassToken | AttentionPooling]] = {
@@ -196,6 +215,35 @@ class VisionTransformer(nn.Module):
         logits: Float[Tensor, "batch classes"] = self.head(self.pooling(self.norm(x)))
         return logits
 
+    def explain(
+        self, pixels: Float[Tensor, "batch 3 side side"]
+    ) -> tuple[
+        Float[Tensor, "batch classes"],
+        Float[Tensor, "batch rows columns"],
+        Float[Tensor, "batch layers heads rows columns"],
+    ]:
+        """Logits, and how much of each patch is in them: by all layers, and by each head.
+
+        Learned tokens are left out, and the shares of the patches by all layers add up to 1.
+        """
+        with watching(self) as seen:
+            logits = self(pixels)
+        *layers, read = seen
+        patches = self.config.patches
+        shares = rollout(layers, read)[:, -patches:]
+        maps = self._placed(shares / shares.sum(dim=1, keepdim=True))
+        return logits, maps, self._placed(by_head(layers, read)[..., -patches:])
+
+    def _placed(
+        self, shares: Float[Tensor, "views *axes patches"]
+    ) -> Float[Tensor, "batch *axes rows columns"]:
+        """Patches where they are in the picture; the mean with its mirror image, turned back."""
+        side = math.isqrt(self.config.patches)
+        maps: Tensor = shares.unflatten(-1, (side, side))  # type: ignore[no-untyped-call]
+        if not self.config.mirrored:
+            return maps
+        return (maps[::2] + maps[1::2].flip(-1)) / 2
+
 
 def build(config: Config) -> VisionTransformer:
     return VisionTransformer(config)
@@ -214,10 +262,11 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     return sums(model(batch["pixels"]), batch["labels"])
 
 
-def graphs(model: VisionTransformer) -> tuple[Graph]:
-    """The whole model, from normalised pixels to logits."""
+def graphs(model: VisionTransformer) -> tuple[Graph, Graph]:
+    """The whole model, from normalised pixels to logits, and to its attention."""
     side = model.config.side
-    return classifier(model, CONTRACT["model"], "pixels", (3, side, side), (3, 1, 2, 8, 64))
+    (graph,) = classifier(model, CONTRACT["model"], "pixels", (3, side, side), (3, 1, 2, 8, 64))
+    return graph, explaining(graph, CONTRACT["attention"])
 
 
 TOLERANCE = 2e-5
@@ -225,7 +274,8 @@ TOLERANCE = 2e-5
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {"model": Attentions(whole=config.layers)}
+    every = Attentions(whole=config.layers)
+    return {"model": every, "attention": every}
 
 
 RECIPES = {

@@ -9,7 +9,6 @@ positions in the encoder, learned ones in the decoder, one embedding for input a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
+from models.explain import watching
 from models.graph import (
     Attentions,
     Graph,
@@ -27,6 +27,7 @@ from models.graph import (
 )
 from models.layers import (
     Cache,
+    CrossAttention,
     DecoderLayer,
     EncoderLayer,
     Memory,
@@ -142,18 +143,10 @@ class Whisper(nn.Module):
         target: Int[Tensor, "batch tgt_len"],
     ) -> Float[Tensor, "batch some_heads tgt_len src_len"]:
         """Cross-attention weights of the aligning heads: where position t, which foretells token
-        t + 1, listens. Nothing behind the last of these layers is computed."""
-        heads = self.config.aligning
-        last = max(heads)
-        x = self.embedding(target) + self.decoder_positions[: target.shape[1]]
-        found = []
-        for index, memory in enumerate(self.encode(features)[: last + 1]):
-            layer: Any = self.decoder[index]
-            x = layer.self_attended(x)
-            if index in heads:
-                found.append(layer.source_weights(x, memory=memory, heads=heads[index]))
-            if index < last:
-                x = layer.source_attended(x, memory=memory)
+        t + 1, listens."""
+        with watching(self.decoder, CrossAttention) as seen:
+            self(features, target)
+        found = [seen[layer][:, heads] for layer, heads in self.config.aligning.items()]
         return torch.cat(found, dim=1)
 
     def step(

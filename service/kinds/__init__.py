@@ -23,10 +23,14 @@ def kinds() -> list[ModuleType]:
 
 
 def task_of(task: Task, graphs: Collection[str]) -> Task:
-    """The task as models with these graphs do it; as it is where no kind has them."""
+    """The task as models with these graphs do it; those for few requests only if they are there."""
     for kind in kinds():
-        if task.name == kind.TASK and set(kind.CONTRACT) == set(graphs):
+        needed = {name for name, graph in kind.CONTRACT.items() if not graph.aside}
+        if task.name == kind.TASK and needed <= set(graphs) <= set(kind.CONTRACT):
             names = {name: name.upper() for name in ("contract", "max_batch_cost")}
             changed = {name: getattr(kind, names.get(name, name)) for name in REPLACED}
-            return replace(task, generation=None, **changed)
-    return task
+            task = replace(task, generation=None, **changed)
+    contract = {
+        name: graph for name, graph in task.contract.items() if not graph.aside or name in graphs
+    }
+    return replace(task, contract=contract)

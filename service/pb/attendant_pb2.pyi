@@ -7,17 +7,19 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClassifyAudioRequest(_message.Message):
-    __slots__ = ("model", "audio", "top_k")
+    __slots__ = ("model", "explain", "audio", "top_k")
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     model: str
+    explain: bool
     audio: bytes
     top_k: int
-    def __init__(self, model: _Optional[str] = ..., audio: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., audio: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class ClassifyAudioResponse(_message.Message):
-    __slots__ = ("model", "timings_ms", "labels", "start_s")
+    __slots__ = ("model", "timings_ms", "attention", "labels", "start_s")
     class Label(_message.Message):
         __slots__ = ("label", "score")
         LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -27,17 +29,20 @@ class ClassifyAudioResponse(_message.Message):
         def __init__(self, label: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     START_S_FIELD_NUMBER: _ClassVar[int]
     model: str
     timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
     labels: _containers.RepeatedCompositeFieldContainer[ClassifyAudioResponse.Label]
     start_s: float
-    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyAudioResponse.Label, _Mapping]]] = ..., start_s: _Optional[float] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[ClassifyAudioResponse.Label, _Mapping]]] = ..., start_s: _Optional[float] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
-    __slots__ = ("model", "audio", "language", "task", "timestamps", "words", "prompt", "temperature")
+    __slots__ = ("model", "explain", "audio", "language", "task", "timestamps", "words", "prompt", "temperature")
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +51,7 @@ class TranscribeRequest(_message.Message):
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     model: str
+    explain: bool
     audio: bytes
     language: str
     task: str
@@ -53,10 +59,10 @@ class TranscribeRequest(_message.Message):
     words: bool
     prompt: str
     temperature: float
-    def __init__(self, model: _Optional[str] = ..., audio: _Optional[bytes] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., timestamps: _Optional[bool] = ..., words: _Optional[bool] = ..., prompt: _Optional[str] = ..., temperature: _Optional[float] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., audio: _Optional[bytes] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., timestamps: _Optional[bool] = ..., words: _Optional[bool] = ..., prompt: _Optional[str] = ..., temperature: _Optional[float] = ...) -> None: ...
 
 class TranscribeResponse(_message.Message):
-    __slots__ = ("model", "timings_ms", "text", "language", "duration_s", "segments")
+    __slots__ = ("model", "timings_ms", "attention", "text", "language", "duration_s", "segments")
     class Segment(_message.Message):
         __slots__ = ("start_s", "end_s", "text", "tokens", "avg_logprob", "no_speech_prob", "compression_ratio", "temperature", "words")
         START_S_FIELD_NUMBER: _ClassVar[int]
@@ -89,17 +95,19 @@ class TranscribeResponse(_message.Message):
         def __init__(self, start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., text: _Optional[str] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
     text: str
     language: str
     duration_s: float
     segments: _containers.RepeatedCompositeFieldContainer[TranscribeResponse.Segment]
-    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., text: _Optional[str] = ..., language: _Optional[str] = ..., duration_s: _Optional[float] = ..., segments: _Optional[_Iterable[_Union[TranscribeResponse.Segment, _Mapping]]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., text: _Optional[str] = ..., language: _Optional[str] = ..., duration_s: _Optional[float] = ..., segments: _Optional[_Iterable[_Union[TranscribeResponse.Segment, _Mapping]]] = ...) -> None: ...
 
 class TranscribeEvent(_message.Message):
     __slots__ = ("partial", "answer")
@@ -110,17 +118,19 @@ class TranscribeEvent(_message.Message):
     def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., answer: _Optional[_Union[TranscribeResponse, _Mapping]] = ...) -> None: ...
 
 class ClassifyImageRequest(_message.Message):
-    __slots__ = ("model", "image", "top_k")
+    __slots__ = ("model", "explain", "image", "top_k")
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     model: str
+    explain: bool
     image: bytes
     top_k: int
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., image: _Optional[bytes] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class ClassifyImageResponse(_message.Message):
-    __slots__ = ("model", "timings_ms", "labels")
+    __slots__ = ("model", "timings_ms", "attention", "labels")
     class Label(_message.Message):
         __slots__ = ("label", "score")
         LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -130,15 +140,18 @@ class ClassifyImageResponse(_message.Message):
         def __init__(self, label: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     model: str
     timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
     labels: _containers.RepeatedCompositeFieldContainer[ClassifyImageResponse.Label]
-    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., labels: _Optional[_Iterable[_Union[ClassifyImageResponse.Label, _Mapping]]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[ClassifyImageResponse.Label, _Mapping]]] = ...) -> None: ...
 
 class TranslateRequest(_message.Message):
-    __slots__ = ("model", "text", "source", "target", "beam_size", "max_new_tokens", "length_penalty", "alternatives")
+    __slots__ = ("model", "explain", "text", "source", "target", "beam_size", "max_new_tokens", "length_penalty", "alternatives")
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +160,7 @@ class TranslateRequest(_message.Message):
     LENGTH_PENALTY_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     model: str
+    explain: bool
     text: _containers.RepeatedScalarFieldContainer[str]
     source: str
     target: str
@@ -154,10 +168,10 @@ class TranslateRequest(_message.Message):
     max_new_tokens: int
     length_penalty: float
     alternatives: int
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., beam_size: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., length_penalty: _Optional[float] = ..., alternatives: _Optional[int] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., text: _Optional[_Iterable[str]] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., beam_size: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., length_penalty: _Optional[float] = ..., alternatives: _Optional[int] = ...) -> None: ...
 
 class TranslateResponse(_message.Message):
-    __slots__ = ("model", "timings_ms", "translations")
+    __slots__ = ("model", "timings_ms", "attention", "translations")
     class Translation(_message.Message):
         __slots__ = ("text", "score", "tokens", "alternatives")
         TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -171,11 +185,13 @@ class TranslateResponse(_message.Message):
         def __init__(self, text: _Optional[str] = ..., score: _Optional[float] = ..., tokens: _Optional[int] = ..., alternatives: _Optional[_Iterable[str]] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
     TRANSLATIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
     translations: _containers.RepeatedCompositeFieldContainer[TranslateResponse.Translation]
-    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., translations: _Optional[_Iterable[_Union[TranslateResponse.Translation, _Mapping]]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., translations: _Optional[_Iterable[_Union[TranslateResponse.Translation, _Mapping]]] = ...) -> None: ...
 
 class TranslateEvent(_message.Message):
     __slots__ = ("partial", "answer")
@@ -259,6 +275,30 @@ class Timings(_message.Message):
     compute_ms: float
     postprocess_ms: float
     def __init__(self, preprocess_ms: _Optional[float] = ..., queue_ms: _Optional[float] = ..., batch_wait_ms: _Optional[float] = ..., encode_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., compute_ms: _Optional[float] = ..., postprocess_ms: _Optional[float] = ...) -> None: ...
+
+class AttentionMap(_message.Message):
+    __slots__ = ("name", "index", "axes", "weights")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    index: int
+    axes: _containers.RepeatedCompositeFieldContainer[Axis]
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., axes: _Optional[_Iterable[_Union[Axis, _Mapping]]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Axis(_message.Message):
+    __slots__ = ("name", "size", "labels", "begins_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    BEGINS_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    begins_s: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., labels: _Optional[_Iterable[str]] = ..., begins_s: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Partial(_message.Message):
     __slots__ = ("index", "text", "replaces")

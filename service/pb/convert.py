@@ -42,6 +42,6 @@ def to_message(model: BaseModel, message: type[M]) -> M:
     """The model as a message of this class; one text where the message has a list becomes one."""
     values = model.model_dump()
     for field in message.DESCRIPTOR.fields:
-        if field.is_repeated and isinstance(values[field.name], str | bytes):
+        if field.is_repeated and isinstance(values.get(field.name), str | bytes):
             values[field.name] = [values[field.name]]
     return message(**values)

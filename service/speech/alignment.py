@@ -47,6 +47,16 @@ def token_times(
     return path(-np.mean(maps, axis=0)) * TIMESTAMP_S
 
 
+def listened(
+    weights: Float[ndarray, "heads positions src_len"], *, text: int, offset: int
+) -> Float[ndarray, "heads text src_len"]:
+    """Where each head listens for each of the last `text` tokens, of a window heard from a place
+    of its encoded frames on, which is `offset`."""
+    out: Float[ndarray, "heads text src_len"] = np.zeros_like(weights[:, :text])
+    out[..., offset:] = weights[:, -text - 2 : -2, : out.shape[2] - offset]
+    return out
+
+
 def standing_out(
     weights: Float[ndarray, "positions src_len"],
 ) -> Float[ndarray, "positions src_len"]:

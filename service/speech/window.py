@@ -14,9 +14,10 @@ import numpy as np
 
 from service.candidates import log_sum_exp, sampler
 from service.decoder import Pass, Way
+from service.explanation import MARK
 from service.log_mel import HOP, RATE_HZ, later
 from service.search import Hypothesis, Logits, Search
-from service.speech.alignment import passage, token_times
+from service.speech.alignment import listened, passage, token_times
 from service.speech.assets import Assets
 from service.speech.left_out import resumed
 from service.tasks import Item, Row
@@ -66,9 +67,12 @@ class _Attempt:
 
 def _heard(
     kept: Sequence[_Attempt], prompt: Sequence[int], item: Item, assets: Assets
-) -> Generator[Pass, Row, list[tuple[float, float]]]:
-    """Begin and end in the window of each token of the texts; timestamps are not among them."""
-    times_s = []
+) -> Generator[Pass, Row, Row]:
+    """What is asked of the texts' tokens, timestamps not among them: begin and end of each in the
+    window, and where each head listens for it."""
+    tokens: list[int] = []
+    times_s: list[tuple[float, float]] = []
+    listening = []
     for attempt in kept:
         text = [token for token in attempt.found.tokens if token < assets.first_timestamp]
         if not text:
@@ -80,7 +84,15 @@ def _heard(
         duration_s = float(item["end_s"] - item["start_s"]) - begin_s
         heard_s = begin_s + token_times(weights, text=len(text), duration_s=duration_s)
         times_s += list(pairwise(heard_s.tolist()))
-    return times_s
+        if MARK in item:
+            tokens += text
+            listening.append(listened(weights, text=len(text), offset=attempt.offset))
+    row: Row = {}
+    if "words" in item:
+        row["times_s"] = np.array(times_s, np.float32).reshape(-1, 2)
+    if listening:
+        row |= {"text": np.array(tokens), "weights": np.concatenate(listening, axis=1)}
+    return row
 
 
 def _resumed(chosen: _Attempt, item: Item, duration_s: float, first: int) -> tuple[_Attempt, int]:
@@ -184,10 +196,11 @@ def generate(item: Item, assets: Assets) -> Way:
         if heard <= offset:
             break
         offset = heard
-    times_s = (yield from _heard(kept, prompt, item, assets)) if "words" in item else []
+    timed = (yield from _heard(kept, prompt, item, assets)) if {"words", MARK} & {*item} else {}
     scored = sum(len(each.found.tokens) + each.found.ended for each in kept)
     return {
-        "times_s": np.array(times_s, np.float32).reshape(-1, 2),
+        "times_s": np.empty((0, 2), np.float32),
+        **timed,
         "tokens": np.array(tokens, np.int64),
         "language": np.array(prompt[start + 1 : start + 2]),
         "no_speech": np.array(no_speech),

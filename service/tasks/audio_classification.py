@@ -6,7 +6,7 @@ keyword decides.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 from service import cepstrum, pixels
 from service.audio import decode, mel_filters, power_spectrogram
 from service.contract import Graph, Tensor
+from service.explanation import Axis, Weights, drawn, either
 from service.fbank import Fbank
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
@@ -65,11 +66,19 @@ class Response(ResponseModel):
     start_s: float = Field(description="Where in the recording that piece starts.")
 
 
+_FEATURES = {"features": Tensor("float32", ("batch", None, None))}
+_LOGITS = {"logits": Tensor("float32", ("batch", None))}
 CONTRACT = {
-    "model": Graph(
-        inputs={"features": Tensor("float32", ("batch", None, None))},
-        outputs={"logits": Tensor("float32", ("batch", None))},
-    )
+    "model": Graph(inputs=_FEATURES, outputs=_LOGITS),
+    "attention": Graph(
+        inputs=_FEATURES,
+        outputs={
+            **_LOGITS,
+            "rollout": Tensor("float32", ("batch", None)),
+            "heads": Tensor("float32", ("batch", None, None, None)),
+        },
+        aside=True,
+    ),
 }
 
 
@@ -104,6 +113,8 @@ class Assets:
     window_samples: int = WINDOW_SAMPLES
     features: Callable[[Float32[ndarray, " samples"]], Features] = of_a_second
     """Samples of at most one window → what the model takes."""
+    centred: bool = True
+    """Less than a window lies in its middle, else at its beginning."""
 
 
 def load_assets(folder: Path) -> Assets:
@@ -114,7 +125,7 @@ def load_assets(folder: Path) -> Assets:
         return Assets(labels, features=lambda samples: made(middle(samples)))
     if (folder / pixels.NAME).exists():
         fbank = Fbank.read(folder / pixels.NAME)
-        return Assets(labels, fbank.samples, fbank)
+        return Assets(labels, fbank.samples, fbank, centred=False)
     return Assets(labels)
 
 
@@ -125,19 +136,40 @@ def starts(samples: int, window_samples: int = WINDOW_SAMPLES) -> list[int]:
 
 
 def preprocess(request: Request, assets: Assets) -> list[Item]:
-    """One item per piece heard."""
+    """One item per piece; `heard_s` is where what the model hears of it begins."""
     samples = decode(request.audio, field="audio", rate_hz=RATE_HZ, max_duration_s=MAX_DURATION_S)
+    window = assets.window_samples
+    lead = max(0, window - len(samples)) // 2 if assets.centred else 0
     return [
         {
-            "features": assets.features(samples[start : start + assets.window_samples]),
+            "features": assets.features(samples[start : start + window]),
             "start_s": np.array(start / RATE_HZ),
+            "heard_s": np.array((start - lead) / RATE_HZ),
         }
-        for start in starts(len(samples), assets.window_samples)
+        for start in starts(len(samples), window)
     ]
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    return rows_of(model.run("model", {"features": stack(items, "features")}))
+    def run(graph: str, items: Sequence[Item]) -> list[Row]:
+        return rows_of(model.run(graph, {"features": stack(items, "features")}))
+
+    return either(items, "model", run)
+
+
+def maps(item: Item, row: Row, assets: Assets) -> Iterator[Weights]:
+    """How much of each place in time is in the answer, by all layers and by each head.
+
+    The places are equal parts of what the model heard.
+    """
+    if "rollout" not in row:
+        return
+    places = len(row["rollout"])
+    step_s = assets.window_samples / RATE_HZ / places
+    begins_s = (float(item["heard_s"]) + step_s * np.arange(places)).round(4).tolist()
+    time = Axis(name="time", size=places, begins_s=begins_s)
+    yield Weights("rollout", row["rollout"], [time])
+    yield Weights("heads", row["heads"], ["layer", "head", time])
 
 
 def postprocess(
@@ -154,6 +186,7 @@ def postprocess(
     return Response(
         labels=[Label(label=assets.labels[index], score=float(scores[index])) for index in best],
         start_s=float(items[decides]["start_s"]),
+        attention=drawn(maps(items[decides], rows[decides], assets)),
     )
 
 

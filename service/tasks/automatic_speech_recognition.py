@@ -18,6 +18,7 @@ from service import audio
 from service.contract import Graph, Tensor, decoding_step, encoded
 from service.decoder import complete
 from service.errors import InvalidInput
+from service.explanation import Axis, Weights, drawn
 from service.log_mel import FRAMES, RATE_HZ, log_mel
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner
@@ -25,7 +26,7 @@ from service.speech.assets import MAX_CONTEXT_TOKENS, Assets, load_assets
 from service.speech.window import MAX_NEW_TOKENS, compression_ratio, generate
 from service.speech.words import timed_words
 from service.tasks import Item, Row, stack
-from service.transcript import timed_texts, windows
+from service.transcript import TIMESTAMP_S, timed_texts, windows
 
 __all__ = ["MAX_NEW_TOKENS", "Assets", "generate", "load_assets"]
 
@@ -261,7 +262,24 @@ def postprocess(
         language=assets.spoken(rows[0]["language"]),
         duration_s=round(float(items[-1]["end_s"]), 3),
         segments=segments,
+        attention=drawn(_alignments(items, rows, assets)),
     )
+
+
+def _alignments(items: Sequence[Item], rows: Sequence[Row], assets: Assets) -> Iterator[Weights]:
+    """Where the heads that follow speech listened for each token of each window."""
+    for item, row in zip(items, rows, strict=True):
+        if "weights" not in row:
+            continue
+        start_s, end_s = float(item["start_s"]), float(item["end_s"])
+        frames = max(1, round((end_s - start_s) / TIMESTAMP_S))
+        begins_s = (start_s + TIMESTAMP_S * np.arange(frames)).round(2).tolist()
+        labels = [assets.tokenizer.decode([token]) for token in row["text"].tolist()]
+        axes = [
+            Axis(name="token", size=len(labels), labels=labels),
+            Axis(name="time", size=frames, begins_s=begins_s),
+        ]
+        yield Weights("alignment", row["weights"][..., :frames], ["head", *axes])
 
 
 def rows(item: Item) -> int:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 from service import pixels
 from service.contract import Graph, Tensor
 from service.errors import InvalidInput, Problem, TooLarge, UnsupportedMedia
+from service.explanation import Weights, drawn, either
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
@@ -63,12 +64,22 @@ class Response(ResponseModel):
     labels: list[Label]
 
 
+_PIXELS = {"pixels": Tensor("float32", ("batch", 3, None, None))}
+_LOGITS = {"logits": Tensor("float32", ("batch", None))}
 CONTRACT = {
-    "model": Graph(
-        inputs={"pixels": Tensor("float32", ("batch", 3, None, None))},
-        outputs={"logits": Tensor("float32", ("batch", None))},
-    )
+    "model": Graph(inputs=_PIXELS, outputs=_LOGITS),
+    "attention": Graph(
+        inputs=_PIXELS,
+        outputs={
+            **_LOGITS,
+            "rollout": Tensor("float32", ("batch", None, None)),
+            "heads": Tensor("float32", ("batch", None, None, None, None)),
+        },
+        aside=True,
+    ),
 }
+MAPS = {"rollout": ("row", "column"), "heads": ("layer", "head", "row", "column")}
+"""Over the patches of what the model sees of a picture: how much of each is in the answer."""
 
 
 Pixels = Float32[ndarray, "3 height width"]
@@ -176,17 +187,26 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    return rows_of(model.run("model", {"pixels": stack(items, "pixels")}))
+    def run(graph: str, items: Sequence[Item]) -> list[Row]:
+        return rows_of(model.run(graph, {"pixels": stack(items, "pixels")}))
+
+    return either(items, "model", run)
 
 
 def postprocess(
     request: Request, assets: Assets, items: Sequence[Item], rows: Sequence[Row]
 ) -> Response:
-    logits = rows[0]["logits"]
+    (row,) = rows
+    logits = row["logits"]
     exponentials = np.exp(logits - logits.max())
     scores = exponentials / exponentials.sum()
     best = np.argsort(-scores, kind="stable")[: request.top_k]
-    return Response(labels=[Label(label=assets.labels[i], score=float(scores[i])) for i in best])
+    return Response(
+        labels=[Label(label=assets.labels[i], score=float(scores[i])) for i in best],
+        attention=drawn(
+            Weights(name, row[name], axes) for name, axes in MAPS.items() if name in row
+        ),
+    )
 
 
 def cost(item: Item) -> int:

@@ -4,7 +4,7 @@ Texts are cut into sentences, which are translated as one batch and joined again
 space that stood between them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
@@ -17,9 +17,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from service import directions, subwords
 from service.contract import Graph, Tensor, decoding_step, encoded
-from service.decoder import Way, complete
+from service.decoder import Pass, Way, complete
 from service.directions import Directions
 from service.errors import InvalidInput
+from service.explanation import GRAPH, MARK, Axis, Weights, drawn
 from service.schema import RequestModel, ResponseModel, Score
 from service.search import Logits, Rule, Search
 from service.session import Runner
@@ -101,6 +102,15 @@ CONTRACT = {
         outputs=encoded(),
     ),
     "decoder": decoding_step({"source_lengths": Tensor("int64", ("batch",))}),
+    "attention": Graph(
+        inputs={
+            "source": Tensor("int64", ("batch", "src_len")),
+            "source_lengths": Tensor("int64", ("batch",)),
+            "tokens": Tensor("int64", ("batch", "tgt_len")),
+        },
+        outputs={"weights": Tensor("float32", ("batch", None, None, "tgt_len", "src_len"))},
+        aside=True,
+    ),
 }
 
 
@@ -228,7 +238,7 @@ def _suppressing(tokens: Sequence[int]) -> Rule | None:
 
 
 def generate(item: Item, assets: Assets) -> Way:
-    """The way of one sentence: a single search."""
+    """The way of one sentence: a single search, and where it attended if that is asked."""
     hypotheses = yield Search(
         prompt=item["prompt"].tolist(),
         end=assets.directions.end,
@@ -246,6 +256,13 @@ def generate(item: Item, assets: Assets) -> Way:
         # Where the search ended with fewer, the last stands for those that are missing.
         tokens = hypotheses[min(rank, len(hypotheses) - 1)].tokens
         row[tokens_of(rank)] = np.array(tokens, np.int64)
+    if MARK in item:
+        given, source = [*item["prompt"], *row["tokens"]], item["source"]
+        inputs = {"tokens": np.array(given, np.int64), "source": source}
+        read = yield Pass(GRAPH, {**inputs, "source_lengths": np.array(len(source))})
+        # The last token of the prompt foretells the first of the text; others may be longer.
+        first = len(item["prompt"]) - 1
+        row["weights"] = read["weights"][..., first : first + int(row["scored"]), : len(source)]
     return row
 
 
@@ -288,7 +305,22 @@ def postprocess(
                 alternatives=[out for out in dict.fromkeys(others) if out != best],
             )
         )
-    return Response(translations=translations)
+    return Response(translations=translations, attention=drawn(_alignments(items, rows, assets)))
+
+
+def _alignments(items: Sequence[Item], rows: Sequence[Row], assets: Assets) -> Iterator[Weights]:
+    """Where each sentence's decoder attended in its source, token by token."""
+    for item, row in zip(items, rows, strict=True):
+        if "weights" not in row:
+            continue
+        written = [*row["tokens"].tolist(), assets.directions.end][: int(row["scored"])]
+        target = assets.tokenizer.texts(written)
+        source = assets.tokenizer.texts(item["source"].tolist(), source=True)
+        axes = [
+            Axis(name=name, size=len(labels), labels=labels)
+            for name, labels in (("target", target), ("source", source))
+        ]
+        yield Weights("alignment", row["weights"], ["layer", "head", *axes], int(item["index"]))
 
 
 def rows(item: Item) -> int:
