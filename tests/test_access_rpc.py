@@ -13,7 +13,7 @@ from service.compat.oip.pb import open_inference_pb2 as pb
 
 @pytest.mark.parametrize("method", [INFERENCE + "ModelInfer", "/attendant.v1.Attendant/Shout"])
 def test_grpc_calls_ask_for_a_key(method: str, tmp_path: Path) -> None:
-    message = SHOUT.SerializeToString() if "inference" in method else b"\x12\x01a"
+    message = SHOUT.SerializeToString() if "inference" in method else b"\x1a\x01a"
 
     async def scenario(doors: Doors, made: dict[str, str]) -> None:
         call = doors.channel.unary_unary(method)

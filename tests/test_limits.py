@@ -96,7 +96,7 @@ def test_a_message_is_limited_also_when_it_comes_packed(compression: grpc.Compre
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call(bytes(2**20), compression=compression)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert await call(b"\x12\x01a", compression=compression)  # and the server lives on
+        assert await call(b"\x1a\x01a", compression=compression)  # and the server lives on
 
     with_doors(scenario, Settings(threads=1, max_body_bytes=2**16))
 
@@ -124,6 +124,6 @@ def test_a_limit_is_off_where_the_environment_says_so(monkeypatch: pytest.Monkey
         assert reply.status_code == 200
         assert "deeper than 100" not in (await doors.http.post("/shout", content=nested(150))).text
         call = doors.channel.unary_unary("/attendant.v1.Attendant/Shout")
-        assert await call(b"\x12\x01a")
+        assert await call(b"\x1a\x01a")
 
     with_doors(scenario, settings)

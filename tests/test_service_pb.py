@@ -92,8 +92,8 @@ def test_a_field_keeps_its_number_when_others_come_and_go() -> None:
     before = numbers(descriptor(proto([SHOUT], {})))["ShoutRequest"]
     text = changed(first=(int, 0), text=(str | list[str], ...), softly=(bool, False))
     after = numbers(descriptor(text))["ShoutRequest"]
-    assert before == {"model": 1, "text": 2, "times": 3, "softly": 4}
-    assert after == {"model": 1, "first": 5, "text": 2, "softly": 4, "times": 3}
+    assert before == {"model": 1, "explain": 2, "text": 3, "times": 4, "softly": 5}
+    assert after == {"model": 1, "explain": 2, "first": 6, "text": 3, "softly": 5, "times": 4}
     assert 'reserved "times"' in text
 
 
