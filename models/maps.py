@@ -30,7 +30,8 @@ def panels(
     weights, axes = array(of), list(of.axes)
     names = [axis.name for axis in axes]
     if names[-1] == "time" and names[-2:-1] != ["token"]:
-        rows = Axis(name="layer and head" if len(axes) > 1 else "", size=weights[..., 0].size)
+        places = [".".join(str(index + 1) for index in at) for at in np.ndindex(weights.shape[:-1])]
+        rows = Axis(name=".".join(names[:-1]), size=len(places), labels=places)
         yield of.name, weights.reshape(-1, axes[-1].size), [rows, axes[-1]]
         return
     if "head" in names and axes[-2].labels:
@@ -64,12 +65,12 @@ def draw(
             side = len(picture)
             axes.imshow(picture)
             extent = (-0.5, side - 0.5, side - 0.5, -0.5)
-            axes.imshow(matrix, extent=extent, cmap="inferno", alpha=0.6, interpolation="bicubic")
+            axes.imshow(matrix, extent=extent, cmap="inferno", alpha=0.6, interpolation="nearest")
             axes.set_axis_off()
     for axes in places.flat[len(found) :]:
         axes.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
 
 
 def _inches(rows: Axis, columns: Axis, shape: tuple[int, ...]) -> tuple[float, float]:

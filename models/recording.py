@@ -54,6 +54,12 @@ def _training(manifest: Manifest, of: Architecture) -> Training | None:
     )
 
 
+def dataset_of(manifest: Manifest) -> str:
+    """What a model is measured on: its own data set if the task has it, else the task's first."""
+    known, learnt = evaluate.MEASURES[manifest.answers].datasets, manifest.recipe.get("dataset")
+    return str(learnt) if learnt in known else known[0]
+
+
 async def measured(
     folder: Path, *, data_dir: Path | None, split: str, data: Path | None
 ) -> list[Quality]:
@@ -61,17 +67,20 @@ async def measured(
     manifest = manifests.read(folder)
     of = task(manifest.answers)
     if data is not None:
-        asked, where = own.examples(data, of, split, folder), f"--data {data.name}"
+        name, where = data.name, f"--data {data.name}"
+        asked = own.examples(data, of, split, folder)
     else:
         assert data_dir is not None
-        found = evaluate.examples(of, data_dir, split)
-        asked, where = evaluate.answerable(of, folder, found), "--data-dir DIR"
+        name, where = dataset_of(manifest), "--data-dir DIR"
+        found = evaluate.examples(of, data_dir, split, name)
+        asked = evaluate.answerable(of, folder, found)
     predict = await evaluate.from_folder(of, Settings(timeout_s=evaluate.PATIENT_S), folder)
     figures = await evaluate.measure(predict, of, asked)
     how = evaluate.MEASURES[of.name]
     return [
         Quality(
             metric=how.metric,
+            data=name,
             group=group,
             value=value,
             higher_is_better=how.higher_is_better,

@@ -42,6 +42,7 @@ class Quality(Part):
     """One figure of the task's metric."""
 
     metric: str
+    data: str
     group: str
     """Part of the data: a direction, a split."""
     value: float

@@ -11,12 +11,14 @@ from fake_tasks import ShoutRequest
 from pydantic import TypeAdapter
 
 from service import explanation
+from service import manifest as manifests
 from service.contract import Tensor
 from service.engine import Engine
 from service.errors import InvalidInput
 from service.explanation import MARK, MAX_ITEMS, MAX_WEIGHTS, Axis, Weights, drawn, either, marked
 from service.kinds import task_of
 from service.session import Arrays
+from service.store import open_model
 from service.tasks import Item, Row, task, tasks
 from service.tasks import audio_classification as audio
 from service.tasks import image_classification as image
@@ -152,3 +154,17 @@ def test_an_answer_that_is_not_explained_does_not_mention_it() -> None:
     assert b"attention" not in TypeAdapter(image.Response).dump_json(response)
     explained = image.Response(labels=[], attention=drawn([Weights("a", np.ones(2), ["x"])]))
     assert explained.model_dump()["attention"][0]["weights"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["audio-classification", "image-classification"])
+def test_a_shipped_model_explains_the_very_answer_that_it_gives(name: str) -> None:
+    of, folder = task(name), manifests.SHIPPED / name
+    model, _ = open_model(folder, of, threads=1)
+    assets, request = of.load_assets(folder), of.example()
+    plain = of.preprocess(request, assets)
+    answers = [
+        of.postprocess(request, assets, items, of.forward(model, assets, items))
+        for items in (plain, marked(plain))
+    ]
+    assert answers[1].attention
+    assert answers[0] == answers[1].model_copy(update={"attention": []})
