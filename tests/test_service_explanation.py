@@ -138,11 +138,12 @@ def test_a_model_without_the_graph_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", [task.name for task in tasks()])
-def test_a_task_has_one_graph_that_explains_and_models_may_lack_it(name: str) -> None:
+def test_one_graph_of_a_task_may_explain_and_models_may_lack_it(name: str) -> None:
     of = task(name)
     aside = {graph for graph, contract in of.contract.items() if contract.aside}
-    assert len(aside) == 1
-    explanation.check(of.contract)
+    assert len(aside) <= 1
+    if aside:
+        explanation.check(of.contract)
     without = task_of(of, set(of.contract) - aside)
     with pytest.raises(InvalidInput):
         explanation.check(without.contract)
