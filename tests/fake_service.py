@@ -32,14 +32,17 @@ SHIPPED = ("audio-classification", "image-classification", "translation")
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[tuple[int, str, str]]:
-    """This file in a process: its id, and its HTTP and gRPC ports; the folder is for Whisper."""
+def started(folder: Path, *, step_s: float = 0.0) -> Iterator[tuple[int, str, str]]:
+    """This file in a process: its id, and its HTTP and gRPC ports; the folder is for Whisper.
+
+    Where its steps take time, few recordings may wait.
+    """
     variables = {
         "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
         "BENTOML_DO_NOT_TRACK": "True",
     }
     service = subprocess.Popen(
-        [sys.executable, __file__, folder],
+        [sys.executable, __file__, folder, str(step_s)],
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         text=True,
@@ -57,7 +60,9 @@ def started(folder: Path) -> Iterator[tuple[int, str, str]]:
 
 async def served() -> Engine:
     """An engine that says the same of every recording, and answers all else as shipped."""
-    engine = Engine(tasks(), Settings(threads=1))
+    step_s = float(sys.argv[2])
+    few = {"queue_batches": 1} if step_s else {}
+    engine = Engine(tasks(), Settings(threads=1, **few))
     for name in SHIPPED:
         await engine.load(engine.tasks[name], manifests.SHIPPED / name)
     assert all(engine.status()[name] == "ready" for name in SHIPPED)
@@ -67,6 +72,7 @@ async def served() -> Engine:
     words = said(assets, 0.0, " Good morning.", 2.0, 2.0, " Open the window, please.", 4.4)
     whisper = Scripted(assets, defaultdict(lambda: words))
     space = assets.tokenizer.encode(" ").ids[0]
+    whisper.step_s = step_s
     whisper.second_choice = [
         space if token >= assets.first_timestamp else token for token in words
     ]  # where times are not wanted
