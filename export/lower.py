@@ -96,8 +96,10 @@ class Lowering:
         )
 
     def found(self, model: ir.Model) -> Mapping[str, int]:
-        """Op → how many of it a lowered graph does hold."""
+        """Op → how many of it a lowered graph does hold, in the bodies of its loops too."""
         ops = {self.attend_op, self.attend_step_op} - {SOFTMAX}
         return Counter(
-            node.op_type for node in model.graph if node.op_type in ops or weighs_values(node)
+            node.op_type
+            for node in model.graph.all_nodes()
+            if node.op_type in ops or weighs_values(node)
         )

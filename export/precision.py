@@ -122,9 +122,26 @@ def _bfloat16(manifest: Manifest) -> Manifest:
     return manifest.model_copy(update={"graphs": graphs})
 
 
+def _int8(folder: Path, manifest: Manifest, data_dir: Path) -> Manifest:
+    looping = [
+        name
+        for name, entry in manifest.graphs.items()
+        if any(
+            attribute.type == onnx.AttributeProto.GRAPH
+            for node in onnx.load(folder / entry.file, load_external_data=False).graph.node
+            for attribute in node.attribute
+        )
+    ]
+    if looping:
+        raise GateError(
+            f"{', '.join(looping)}: what a loop multiplies with stays in floats, so leave "
+            "--precision out"
+        )
+    scales = ranges(folder, data_dir)
+    return to_int8(folder, manifest, scales, whole=WHOLE.get(manifest.architecture, ()))
+
+
 PRECISIONS: dict[str, Callable[[Path, Manifest, Path], Manifest]] = {
-    "int8": lambda folder, manifest, data_dir: to_int8(
-        folder, manifest, ranges(folder, data_dir), whole=WHOLE.get(manifest.architecture, ())
-    ),
+    "int8": _int8,
     "bfloat16": lambda folder, manifest, data_dir: _bfloat16(manifest),
 }

@@ -69,7 +69,7 @@ def trace(graph: Graph, lowering: Lowering) -> ir.Model:
         output_size_limit=SMALL_ELEMENTS,
         should_fold=lambda node: False if node.op_type == "Transpose" else None,
     )
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces of the tracing
     for value in (*model.graph.inputs, *model.graph.outputs):
         side = {**graph.contract.inputs, **graph.contract.outputs}

@@ -81,18 +81,23 @@ def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
     return keep_mask(lengths, inputs[f"{HANDED_ON[kind]}_{layer}"].shape[2]).transpose(2, 3)
 
 
-class DecoderSizes(Protocol):
-    """What the config of every decoder states."""
+class HeadSizes(Protocol):
+    """What the config of everything that attends states."""
 
-    @property
-    def decoder_layers(self) -> int: ...
     @property
     def heads(self) -> int: ...
     @property
     def width(self) -> int: ...
 
 
-def head_dim(of: DecoderSizes) -> int:
+class DecoderSizes(HeadSizes, Protocol):
+    """What the config of every decoder states."""
+
+    @property
+    def decoder_layers(self) -> int: ...
+
+
+def head_dim(of: HeadSizes) -> int:
     """Width over heads, unless the config states another."""
     stated: int | None = getattr(of, "head_dim", None)
     return stated or of.width // of.heads

@@ -22,6 +22,7 @@ from models.attention import (
     join_heads,
     split_heads,
 )
+from models.positions import Rotation, rotate
 
 Heads = Float[Tensor, "batch heads len head_dim"]
 Memory = tuple[
@@ -102,14 +103,31 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * inner)
         self.out = nn.Linear(inner, width)
 
+    def joined(
+        self, x: Float[Tensor, "batch len width"], rotation: Rotation | None
+    ) -> tuple[Float[Tensor, "batch len inner"], ...]:
+        """Query, key and value, each with its heads side by side."""
+        query, key, value = self.query_key_value(x).chunk(3, dim=-1)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
+        return query, key, value
+
+    def project(
+        self, x: Float[Tensor, "batch len width"], rotation: Rotation | None = None
+    ) -> tuple[Heads, Heads, Heads]:
+        """Queries, keys and values."""
+        query, key, value = (split_heads(part, self.heads) for part in self.joined(x, rotation))
+        return query, key, value
+
     def forward(
         self,
         x: Float[Tensor, "batch len width"],
         *,
         mask: Mask | None = None,
         causal: bool = False,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "batch len width"]:
-        query, key, value = self.project(x)
+        query, key, value = self.project(x, rotation)
         out: Tensor = self.out(join_heads(attend(query, key, value, mask=mask, causal=causal)))
         return out
 
@@ -119,16 +137,11 @@ class SelfAttention(nn.Module):
         *,
         mask: Mask | None = None,
         causal: bool = False,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "batch heads len len"]:
         """How much each position takes of every other, in `forward` of the same."""
-        query, key, _ = self.project(x)
+        query, key, _ = self.project(x, rotation)
         return attention_weights(query, key, mask=mask, causal=causal)
-
-    def project(self, x: Float[Tensor, "batch len width"]) -> tuple[Heads, Heads, Heads]:
-        """Queries, keys and values."""
-        projected = self.query_key_value(x).chunk(3, dim=-1)
-        query, key, value = (split_heads(part, self.heads) for part in projected)
-        return query, key, value
 
     def step(
         self,
@@ -137,10 +150,15 @@ class SelfAttention(nn.Module):
         cache: Cache,
         past_lengths: Int[Tensor, " batch"],
         bias: Float[Tensor, "batch heads 1 max_len"] | None = None,
+        rotation: Rotation | None = None,
     ) -> tuple[Float[Tensor, "batch 1 width"], Cache]:
-        """One position of a causal sequence; returns the output and the cache after it."""
+        """One position of a causal sequence; returns the output and the cache after it.
+
+        Keys stand in the cache as they are turned, each by its own position.
+        """
+        turned = rotation is not None
         out, key, value = attend_cached(
-            self.query_key_value(x),
+            torch.cat(self.joined(x, rotation), dim=-1) if turned else self.query_key_value(x),
             past_key=cache[0],
             past_value=cache[1],
             past_lengths=past_lengths,
@@ -271,11 +289,15 @@ class EncoderLayer(nn.Module):
         return self.after(norm, x, self.feed_forward(self.before(norm, x)))
 
     def forward(
-        self, x: Float[Tensor, "batch len width"], *, mask: Mask | None = None
+        self,
+        x: Float[Tensor, "batch len width"],
+        *,
+        mask: Mask | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "batch len width"]:
         norm = self.self_attention_norm
-        x = self.after(norm, x, self.self_attention(self.before(norm, x), mask=mask))
-        return self.fed_forward(x)
+        attended = self.self_attention(self.before(norm, x), mask=mask, rotation=rotation)
+        return self.fed_forward(self.after(norm, x, attended))
 
 
 class ScaledEncoderLayer(EncoderLayer):
@@ -289,10 +311,14 @@ class ScaledEncoderLayer(EncoderLayer):
         self.feed_forward_scale = nn.Parameter(torch.ones(width))
 
     def forward(
-        self, x: Float[Tensor, "batch len width"], *, mask: Mask | None = None
+        self,
+        x: Float[Tensor, "batch len width"],
+        *,
+        mask: Mask | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "batch len width"]:
         norm = self.self_attention_norm
-        attended = self.self_attention(self.before(norm, x), mask=mask)
+        attended = self.self_attention(self.before(norm, x), mask=mask, rotation=rotation)
         x = self.after(norm, x, self.self_attention_scale * attended)
         norm = self.feed_forward_norm
         out = self.feed_forward(self.before(norm, x))
@@ -316,10 +342,13 @@ class DecoderLayer(EncoderLayer):
         memory: Memory,
         memory_mask: Bool[Tensor, "batch 1 1 src_len"] | None = None,
         bias: Float[Tensor, "#batch heads tgt_len tgt_len"] | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "batch tgt_len width"]:
         """A whole target sequence, as in training; `bias` hides what is to come by itself."""
         norm = self.self_attention_norm
-        attended = self.self_attention(self.before(norm, x), mask=bias, causal=bias is None)
+        attended = self.self_attention(
+            self.before(norm, x), mask=bias, causal=bias is None, rotation=rotation
+        )
         x = self.after(norm, x, attended)
         norm = self.cross_attention_norm
         attended = self.cross_attention(self.before(norm, x), memory=memory, mask=memory_mask)
@@ -334,11 +363,16 @@ class DecoderLayer(EncoderLayer):
         memory: Memory,
         memory_lengths: Int[Tensor, " batch"],
         bias: Float[Tensor, "batch heads 1 max_len"] | None = None,
+        rotation: Rotation | None = None,
     ) -> tuple[Float[Tensor, "batch 1 width"], Cache, Memory]:
         """One target position over a cache, as in decoding; returns cache and memory after it."""
         norm = self.self_attention_norm
         attended, cache = self.self_attention.step(
-            self.before(norm, x), cache=cache, past_lengths=past_lengths, bias=bias
+            self.before(norm, x),
+            cache=cache,
+            past_lengths=past_lengths,
+            bias=bias,
+            rotation=rotation,
         )
         x = self.after(norm, x, attended)
         norm = self.cross_attention_norm

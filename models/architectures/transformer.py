@@ -9,7 +9,6 @@ output. The options of `Config` make it the models of Marian, BART, M2M100 and T
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +25,6 @@ from models.graph import (
     written_cache,
 )
 from models.layers import (
-    Block,
     Cache,
     CrossAttention,
     DecoderLayer,
@@ -38,36 +36,27 @@ from models.layers import (
     pairs,
     sinusoidal_positions,
 )
-from models.positions import RelativeBias
 from models.recipe import Recipe
 from models.score import IGNORE, sums
+from models.sides import Positioned, Side
 from service.tasks.translation import CONTRACT
 
 LABEL_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Block):
-    """Sizes of the model; `max_len` bounds source and target in tokens."""
+class Config(Positioned):
+    """Sizes of the model."""
 
     vocab: int
     source_vocab: int | None = None
     """Of a source embedding of its own; one serves both sides if not set."""
-    width: int
-    heads: int
     hidden: int
     encoder_layers: int
     decoder_layers: int
-    max_len: int = 256
     dropout: float = 0.1
-    positions: Literal["sinusoidal", "learned", "relative"] = "sinusoidal"
-    """Added to the embeddings as they are or as a table says, or a bias of the scores."""
-    position_buckets: int = 32
-    farthest_position: int = 128
-    """From this distance on relative positions are the same."""
     scaled_embedding: bool = True
     """Embeddings times the square root of the width (Vaswani et al. 2017, 3.4)."""
-    embedding_norm: bool = False
     tied_output: bool = True
     """The embedding is the output projection too (Press and Wolf 2017)."""
     output_bias: bool = False
@@ -104,27 +93,6 @@ PRESETS = {
 }
 
 
-class Side(nn.Module):
-    """What encoder and decoder have each for itself, besides their layers."""
-
-    positions: Tensor
-
-    def __init__(self, config: Config, *, both_ways: bool) -> None:
-        super().__init__()
-        width = config.width
-        if config.positions == "learned":
-            self.positions = nn.Parameter(torch.randn(config.max_len, width) * 0.02)
-        elif config.positions == "relative":
-            self.bias = RelativeBias(
-                config.heads,
-                buckets=config.position_buckets,
-                farthest=config.farthest_position,
-                both_ways=both_ways,
-            )
-        if config.embedding_norm:
-            self.norm = config.make_norm(width)
-
-
 class Transformer(nn.Module):
     """Encoder and decoder, over one shared vocabulary or two."""
 
@@ -138,8 +106,8 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(config.vocab, width)
         if config.source_vocab:
             self.source_embedding = nn.Embedding(config.source_vocab, width)
-        self.source_side = Side(config, both_ways=True)
-        self.target_side = Side(config, both_ways=False)
+        self.source_side = Side(config, layers=config.encoder_layers, both_ways=True)
+        self.target_side = Side(config, layers=config.decoder_layers, both_ways=False)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.decoder_layers))
         if config.norm_first:
@@ -166,7 +134,7 @@ class Transformer(nn.Module):
         x: Tensor = (self.source_embedding if own else self.embedding)(tokens)
         if config.scaled_embedding:
             x = x * math.sqrt(config.width)
-        if config.positions != "relative":
+        if config.positions in ("sinusoidal", "learned"):
             table = self.positions if config.positions == "sinusoidal" else side.positions
             x = x + table[positions]
         if config.embedding_norm:
@@ -174,17 +142,19 @@ class Transformer(nn.Module):
         return x
 
     def encode(
-        self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, " batch"]
+        self,
+        source: Int[Tensor, "batch src_len"],
+        lengths: Int[Tensor, " batch"],
+        points: Float[Tensor, "layers max_len width"] | None = None,
     ) -> list[Memory]:
         """Source tokens → the cross-attention keys and values of every decoder layer."""
         mask: Mask = keep_mask(lengths, source.shape[1])
-        if self.config.positions == "relative":
-            positions = torch.arange(source.shape[1], device=source.device)
-            bias = self.source_side.bias(positions[None], positions)
-            mask = torch.where(mask, bias, torch.finfo(bias.dtype).min / 2)
         x = self.embed(source, slice(source.shape[1]), source=True)
-        for layer in self.encoder:
-            x = layer(x, mask=mask)
+        told = self.source_side.whole(x, points)
+        if told.bias is not None:
+            mask = torch.where(mask, told.bias, torch.finfo(told.bias.dtype).min / 2)
+        for number, layer in enumerate(self.encoder):
+            x = layer(told.before(number, x), mask=mask, rotation=told.rotation)
         if self.config.norm_first:
             x = self.encoder_norm(x)
         return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[operator,union-attr]
@@ -205,14 +175,19 @@ class Transformer(nn.Module):
         """Teacher-forced logits: position t sees target tokens 0..t."""
         mask = keep_mask(source_lengths, source.shape[1])
         memories = self.encode(source, source_lengths)
-        bias = None
-        if self.config.positions == "relative":
-            positions = torch.arange(target.shape[1], device=target.device)
-            bias = self.target_side.bias(positions[None], positions)
-            bias = bias.masked_fill(positions[:, None] < positions[None, :], -math.inf)
         x = self.embed(target, slice(target.shape[1]))
-        for layer, memory in zip(self.decoder, memories, strict=True):
-            x = layer(x, memory=memory, memory_mask=mask, bias=bias)
+        told, bias = self.target_side.whole(x), None
+        if told.bias is not None:
+            positions = torch.arange(target.shape[1], device=target.device)
+            bias = told.bias.masked_fill(positions[:, None] < positions[None, :], -math.inf)
+        for number, layer in enumerate(self.decoder):
+            x = layer(
+                told.before(number, x),
+                memory=memories[number],
+                memory_mask=mask,
+                bias=bias,
+                rotation=told.rotation,
+            )
         return self.project(x)
 
     def explain(
@@ -233,22 +208,21 @@ class Transformer(nn.Module):
         source_lengths: Int[Tensor, " batch"],
         memories: Sequence[Memory],
         caches: Sequence[Cache],
+        points: Float[Tensor, "layers max_len width"] | None = None,
     ) -> tuple[Float[Tensor, "batch vocab"], list[Memory], list[Cache]]:
         """One decoding step; the rows may have pasts of different lengths."""
         x = self.embed(tokens, past_lengths[:, None])
-        bias = None
-        if self.config.positions == "relative":
-            positions = torch.arange(caches[0][0].shape[2], device=tokens.device)
-            bias = self.target_side.bias(past_lengths[:, None], positions)
+        told = self.target_side.at(past_lengths, max_len=caches[0][0].shape[2], points=points)
         kept, presents = [], []
-        for layer, memory, cache in zip(self.decoder, memories, caches, strict=True):
+        for number, layer in enumerate(self.decoder):
             x, present, same = layer.step(  # type: ignore[operator]
-                x,
-                cache=cache,
+                told.before(number, x),
+                cache=caches[number],
                 past_lengths=past_lengths,
-                memory=memory,
+                memory=memories[number],
                 memory_lengths=source_lengths,
-                bias=bias,
+                bias=told.bias,
+                rotation=told.rotation,
             )
             kept.append(same)
             presents.append(present)
@@ -313,27 +287,33 @@ RECIPES = {
 class _Encoder(nn.Module):
     """The graph `encoder`: see service/tasks/translation.py, CONTRACT."""
 
+    source_points: Tensor | None
+
     def __init__(self, model: Transformer) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("source_points", model.source_side.solved())
 
     def forward(self, source: Tensor, source_lengths: Tensor) -> tuple[Tensor, ...]:
-        return flat(self.model.encode(source, source_lengths))
+        return flat(self.model.encode(source, source_lengths, self.source_points))
 
 
 class _DecoderStep(nn.Module):
     """The graph `decoder`: one step of all rows."""
 
+    target_points: Tensor | None
+
     def __init__(self, model: Transformer) -> None:
         super().__init__()
         self.model = model
+        self.register_buffer("target_points", model.target_side.solved())
 
     def forward(
         self, tokens: Tensor, past_lengths: Tensor, source_lengths: Tensor, *layers: Tensor
     ) -> tuple[Tensor, ...]:
         memories, caches = pairs(layers[: len(layers) // 2]), pairs(layers[len(layers) // 2 :])
         logits, kept, presents = self.model.step(
-            tokens, past_lengths, source_lengths, memories, caches
+            tokens, past_lengths, source_lengths, memories, caches, self.target_points
         )
         return logits, *flat(kept), *flat(presents)
 

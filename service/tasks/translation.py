@@ -111,6 +111,18 @@ CONTRACT = {
         outputs={"weights": Tensor("float32", ("batch", None, None, "tgt_len", "src_len"))},
         aside=True,
     ),
+    "steps": Graph(
+        inputs={
+            "source": Tensor("int64", ("batch", "src_len")),
+            "source_lengths": Tensor("int64", ("batch",)),
+            "tokens": Tensor("int64", ("batch", "tgt_len")),
+        },
+        outputs={
+            "source_steps": Tensor("int64", ("batch", "src_len")),
+            "target_steps": Tensor("int64", ("batch", "tgt_len")),
+        },
+        aside=True,
+    ),
 }
 
 

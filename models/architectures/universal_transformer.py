@@ -1,0 +1,377 @@
+"""source token ids → target token ids: a layer a side, applied until each token has had enough.
+
+Source: Dehghani et al. 2018, "Universal Transformers", with adaptive computation time in encoder
+and decoder (`models/halting.py`). The steps of a side share the weights of its layer. Where and how
+far a state is, is added to it before each step, as sines of position and step.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.architectures.transformer import LABEL_SMOOTHING
+from models.graph import (
+    Attentions,
+    Graph,
+    decoding_step_outputs,
+    head_dim,
+    layer_names,
+    written_cache,
+)
+from models.halting import Halting, Thought
+from models.layers import (
+    Block,
+    Cache,
+    DecoderLayer,
+    EncoderLayer,
+    Memory,
+    keep_mask,
+    sinusoidal_positions,
+)
+from models.recipe import Recipe
+from models.score import IGNORE, sums
+from service.tasks.translation import CONTRACT
+
+PONDER_COST = 0.01
+"""Of a step of one position, in units of the loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Block):
+    """Sizes of the model; `max_len` bounds source and target in tokens."""
+
+    vocab: int
+    width: int
+    heads: int
+    hidden: int
+    max_steps: int = 6
+    halting_threshold: float = 0.99
+    """A position halts where its probabilities add up to this."""
+    max_len: int = 256
+    dropout: float = 0.1
+
+
+PRESETS = {
+    "testing": Config(vocab=64, width=32, heads=2, hidden=64, max_steps=3, max_len=32, dropout=0.0),
+    "small": Config(vocab=8_000, width=192, heads=4, hidden=768),
+}
+
+
+class UniversalTransformer(nn.Module):
+    """Encoder and decoder over one shared vocabulary, one layer each."""
+
+    positions: Tensor
+    steps: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        width, steps = config.width, config.max_steps
+        sizes = (width, config.heads, config.hidden, config.dropout, config)
+        self.embedding = nn.Embedding(config.vocab, width)
+        self.encoder = EncoderLayer(*sizes)
+        self.decoder = DecoderLayer(*sizes)
+        threshold = config.halting_threshold
+        self.source_halting = Halting(width, max_steps=steps, threshold=threshold)
+        self.target_halting = Halting(width, max_steps=steps, threshold=threshold)
+        self.encoder_norm = config.make_norm(width)
+        self.decoder_norm = config.make_norm(width)
+        for name, length in (("positions", config.max_len), ("steps", steps)):
+            self.register_buffer(name, sinusoidal_positions(length, width), persistent=False)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+
+    def embed(self, tokens: Int[Tensor, "batch len"]) -> Float[Tensor, "batch len width"]:
+        embedded: Tensor = self.embedding(tokens) * math.sqrt(self.config.width)
+        return embedded
+
+    def step_at(self, step: Int[Tensor, ""]) -> Float[Tensor, "1 width"]:
+        return self.steps.index_select(0, step.reshape(1))
+
+    def think(
+        self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, " batch"]
+    ) -> Thought:
+        """What the encoder makes of each source token."""
+        mask = keep_mask(lengths, source.shape[1])
+        positions = self.positions[: source.shape[1]]
+
+        def refine(_: Tensor, state: Tensor) -> tuple[Tensor]:
+            return (self.encoder(state, mask=mask),)
+
+        found: Thought = self.source_halting(
+            self.embed(source),
+            counts=mask[:, 0, 0],
+            coordinates=lambda step: positions + self.step_at(step),
+            refine=refine,
+        )
+        return found
+
+    def memory(self, thought: Thought) -> Memory:
+        """The keys and values of what was thought, the same at every step of the decoder."""
+        key, value = self.decoder.cross_attention.keys_values(self.encoder_norm(thought.output))
+        # A traced loop takes no two views of one tensor.
+        return key.clone(), value.clone()
+
+    def project(self, x: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions vocab"]:
+        return functional.linear(self.decoder_norm(x), self.embedding.weight)
+
+    def thoughts(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        source_lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> tuple[Thought, Thought]:
+        """What becomes of source and target, teacher-forced: position t sees targets 0..t."""
+        of_source = self.think(source, source_lengths)
+        memory = self.memory(of_source)
+        mask = keep_mask(source_lengths, source.shape[1])
+        positions = self.positions[: target.shape[1]]
+
+        def refine(_: Tensor, state: Tensor) -> tuple[Tensor]:
+            return (self.decoder(state, memory=memory, memory_mask=mask),)
+
+        of_target = self.target_halting(
+            self.embed(target),
+            counts=torch.ones_like(target, dtype=torch.bool),
+            coordinates=lambda step: positions + self.step_at(step),
+            refine=refine,
+        )
+        return of_source, of_target
+
+    def forward(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        source_lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch tgt_len vocab"]:
+        """Teacher-forced logits."""
+        return self.project(self.thoughts(source, source_lengths, target)[1].output)
+
+    def step(
+        self,
+        tokens: Int[Tensor, "batch 1"],
+        past_lengths: Int[Tensor, " batch"],
+        source_lengths: Int[Tensor, " batch"],
+        memory: Memory,
+        cache: Cache,
+    ) -> tuple[Float[Tensor, "batch vocab"], Cache]:
+        """One decoding step; the heads of a cache are those of all steps of thought, in order.
+
+        A position that has halted shows those that think on its last state.
+        """
+        config, layer = self.config, self.decoder
+        depths = torch.arange(config.max_steps, device=tokens.device)[:, None, None]
+        by_depth = [each.unflatten(1, (config.max_steps, -1)) for each in cache]  # type: ignore[no-untyped-call]
+        positions = self.positions[past_lengths, None]
+
+        def refine(step: Tensor, state: Tensor, *new: Tensor) -> tuple[Tensor, ...]:
+            past_key, past_value = (
+                each.index_select(1, step.reshape(1)).squeeze(1) for each in by_depth
+            )
+            out, present, _ = layer.step(
+                state,
+                cache=(past_key, past_value),
+                past_lengths=past_lengths,
+                memory=memory,
+                memory_lengths=source_lengths,
+            )
+            here = past_lengths[:, None, None, None].expand_as(present[0][:, :, :1])
+            written = (each.gather(2, here).transpose(1, 2) for each in present)
+            return out, *(
+                torch.where(depths == step, each, all_of)
+                for each, all_of in zip(written, new, strict=True)
+            )
+
+        empty = torch.zeros_like(by_depth[0][:, :, :, 0])
+        thought = self.target_halting(
+            self.embed(tokens),
+            counts=torch.ones_like(tokens, dtype=torch.bool),
+            coordinates=lambda step: positions + self.step_at(step),
+            refine=refine,
+            carried=(empty, empty.clone()),
+        )
+        seen = layer.before(layer.self_attention_norm, thought.last)
+        final = layer.self_attention.joined(seen, None)[1:]
+        after = []
+        for past, new, last in zip(cache, thought.carried, final, strict=True):
+            halted = last.unflatten(-1, (config.heads, -1))  # type: ignore[no-untyped-call]
+            kept = torch.where(depths < thought.longest, new, halted).flatten(1, 2)[:, :, None]
+            here = past_lengths[:, None, None, None].expand_as(kept)
+            after.append(past.scatter(2, here, kept))
+        return self.project(thought.output[:, 0]), (after[0], after[1])
+
+
+def build(config: Config) -> UniversalTransformer:
+    return UniversalTransformer(config)
+
+
+def loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Cross entropy with label smoothing, and the mean cost of the steps that tokens took.
+
+    A step costs the same wherever it is taken.
+    """
+    of: Any = model
+    source, target = of.thoughts(batch["source"], batch["source_lengths"], batch["target"])
+    given = keep_mask(batch["source_lengths"], batch["source"].shape[1])[:, 0, 0]
+    learnt = batch["labels"] != IGNORE
+    cost: Tensor = source.cost[given].mean() + target.cost[learnt].mean()
+    entropy: Tensor = functional.cross_entropy(
+        of.project(target.output).flatten(0, 1).float(),
+        batch["labels"].flatten(),
+        ignore_index=IGNORE,
+        label_smoothing=LABEL_SMOOTHING,
+    )
+    return entropy + PONDER_COST * cost
+
+
+def score(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
+    """Over the target tokens of a dev batch, without label smoothing and cost."""
+    return sums(model(batch["source"], batch["source_lengths"], batch["target"]), batch["labels"])
+
+
+RECIPES = {
+    "universal_smoke": Recipe(
+        preset="testing",
+        dataset="reversal",
+        data={"batch_size": 64},
+        steps=400,
+        learning_rate=1e-2,
+        warmup_steps=20,
+        bf16=False,
+        evaluate_every_steps=100,
+    ),
+}
+
+
+class _Encoder(nn.Module):
+    """The graph `encoder`: see service/tasks/translation.py, CONTRACT."""
+
+    def __init__(self, model: UniversalTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, source: Tensor, source_lengths: Tensor) -> tuple[Tensor, ...]:
+        return self.model.memory(self.model.think(source, source_lengths))
+
+
+class _DecoderStep(nn.Module):
+    """The graph `decoder`: one step of all rows."""
+
+    def __init__(self, model: UniversalTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        tokens: Tensor,
+        past_lengths: Tensor,
+        source_lengths: Tensor,
+        cross_key: Tensor,
+        cross_value: Tensor,
+        past_key: Tensor,
+        past_value: Tensor,
+    ) -> tuple[Tensor, ...]:
+        memory, cache = (cross_key, cross_value), (past_key, past_value)
+        logits, present = self.model.step(tokens, past_lengths, source_lengths, memory, cache)
+        return logits, cross_key.clone(), cross_value.clone(), *present
+
+
+class _Steps(nn.Module):
+    """The graph `steps`: how many steps each token of a source and of its target took."""
+
+    def __init__(self, model: UniversalTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, source: Tensor, source_lengths: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        of_source, of_target = self.model.thoughts(source, source_lengths, tokens)
+        return of_source.steps, of_target.steps
+
+
+def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
+    """Encoder, decoding step and, aside, what shows the steps of each token."""
+    config = model.config
+    names = layer_names(1)
+
+    def lengths(batch: int, longest: int) -> Tensor:
+        """The first row is full, the others end earlier."""
+        return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
+
+    def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
+        source = torch.randint(config.vocab, (batch, src_len))
+        return {"source": source, "source_lengths": lengths(batch, src_len)}
+
+    def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
+        sizes = {
+            "cross": (config.heads, src_len),
+            "past": (config.heads * config.max_steps, max_len),
+        }
+        return {
+            "tokens": torch.randint(config.vocab, (batch, 1)),
+            "past_lengths": lengths(batch, past_len) - 1,
+            "source_lengths": lengths(batch, src_len),
+        } | {
+            f"{kind}_{name}": torch.randn(batch, *size, head_dim(config))
+            for kind, size in sizes.items()
+            for name in names
+        }
+
+    def steps_inputs(batch: int, src_len: int, tgt_len: int) -> dict[str, Tensor]:
+        tokens = torch.randint(config.vocab, (batch, tgt_len))
+        return encoder_inputs(batch, src_len) | {"tokens": tokens}
+
+    whole = [
+        {"batch": 3, "src_len": 11},
+        {"batch": 1, "src_len": 1},
+        {"batch": 2, "src_len": 29},
+        {"batch": 8, "src_len": 6},
+    ]
+    return (
+        Graph(
+            name="encoder",
+            module=_Encoder(model),
+            contract=CONTRACT["encoder"],
+            outputs=[f"cross_{name}" for name in names],
+            inputs=encoder_inputs,
+            cases=whole,
+        ),
+        Graph(
+            name="decoder",
+            module=_DecoderStep(model),
+            contract=CONTRACT["decoder"],
+            outputs=decoding_step_outputs(names),
+            inputs=decoder_inputs,
+            cases=[
+                {"batch": 3, "src_len": 11, "past_len": 7, "max_len": 16},
+                {"batch": 1, "src_len": 1, "past_len": 1, "max_len": 4},
+                {"batch": 5, "src_len": 23, "past_len": 30, "max_len": 31},
+            ],
+            defined=written_cache,
+        ),
+        Graph(
+            name="steps",
+            module=_Steps(model),
+            contract=CONTRACT["steps"],
+            outputs=["source_steps", "target_steps"],
+            inputs=steps_inputs,
+            cases=[{**case, "tgt_len": case["src_len"] + 2} for case in whole],
+        ),
+    )
+
+
+TOLERANCE = 2e-5
+
+
+def attentions(_: Config) -> dict[str, Attentions]:
+    """Of the bodies of the loops: one of the encoder, two of the decoder."""
+    return {
+        "encoder": Attentions(whole=1),
+        "decoder": Attentions(cached=2),
+        "steps": Attentions(whole=3),
+    }
