@@ -119,7 +119,7 @@ def test_pondering_costs() -> None:
 
 
 def test_it_learns_to_reverse_digits_and_decodes_what_it_learnt(tmp_path: Path) -> None:
-    of, recipe = architecture("universal_transformer"), RECIPES["universal_smoke"]
+    of, recipe = architecture("universal_transformer"), RECIPES["smoke-universal"]
     train(of, recipe, data_dir=tmp_path, run_dir=tmp_path)
     _, model = load_model(tmp_path)
     batch = reversal.load(tmp_path, "test", run_dir=tmp_path, seed=1, options={}).batch(0)

@@ -58,7 +58,7 @@ class Config(Block):
 
 PRESETS = {
     "testing": Config(vocab=64, width=32, heads=2, hidden=64, max_steps=3, max_len=32, dropout=0.0),
-    "small": Config(vocab=8_000, width=192, heads=4, hidden=768),
+    "small": Config(vocab=4_000, width=192, heads=4, hidden=768, dropout=0.2),
 }
 
 
@@ -234,7 +234,17 @@ def score(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
 
 
 RECIPES = {
-    "universal_smoke": Recipe(
+    "multi30k-universal": Recipe(
+        preset="small",
+        dataset="multi30k",
+        task="translation",
+        data={"batch_tokens": 3_072, "vocab": 4_000},
+        steps=800,
+        decay_share=0.6,
+        learning_rate=3e-3,
+        evaluate_every_steps=250,
+    ),
+    "smoke-universal": Recipe(
         preset="testing",
         dataset="reversal",
         data={"batch_size": 64},
