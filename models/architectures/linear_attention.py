@@ -21,6 +21,7 @@ from models.attention import join_heads, split_heads
 from models.graph import Attentions, Graph
 from models.layers import keep_mask, sinusoidal_positions
 from models.linear_attention import Sums, attend, attend_causal, attend_step, summed
+from models.positions import Rotation
 from models.recipe import Recipe
 from service.tasks.translation import CONTRACT
 
@@ -69,9 +70,11 @@ PRESETS = {
 class SelfAttention(layers.SelfAttention):
     """Linear attention of a sequence to itself."""
 
-    def heads_of(self, x: Float[Tensor, "batch len width"]) -> list[layers.Heads]:
+    def heads_of(
+        self, x: Float[Tensor, "batch len width"], rotation: Rotation | None = None
+    ) -> list[layers.Heads]:
         """Queries, keys and values."""
-        return [split_heads(part, self.heads) for part in self.query_key_value(x).chunk(3, dim=-1)]
+        return [split_heads(part, self.heads) for part in self.projected(x, rotation)]
 
     def forward(
         self,
@@ -79,8 +82,9 @@ class SelfAttention(layers.SelfAttention):
         *,
         mask: Bool[Tensor, "batch 1 len 1"] | None = None,
         causal: bool = False,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "batch len width"]:
-        query, key, value = self.heads_of(x)
+        query, key, value = self.heads_of(x, rotation)
         if causal:
             attended = attend_causal(query, key, value)
         else:

@@ -18,7 +18,6 @@ from models.architectures.transformer import LABEL_SMOOTHING
 from models.graph import (
     Attentions,
     Graph,
-    decoding_step_outputs,
     head_dim,
     layer_names,
     written_cache,
@@ -287,7 +286,7 @@ class _DecoderStep(nn.Module):
     ) -> tuple[Tensor, ...]:
         memory, cache = (cross_key, cross_value), (past_key, past_value)
         logits, present = self.model.step(tokens, past_lengths, source_lengths, memory, cache)
-        return logits, cross_key.clone(), cross_value.clone(), *present
+        return logits, *present
 
 
 class _Steps(nn.Module):
@@ -355,7 +354,7 @@ def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
             name="decoder",
             module=_DecoderStep(model),
             contract=CONTRACT["decoder"],
-            outputs=decoding_step_outputs(names),
+            outputs=["logits", *(f"present_{name}" for name in names)],
             inputs=decoder_inputs,
             cases=[
                 {"batch": 3, "src_len": 11, "past_len": 7, "max_len": 16},
