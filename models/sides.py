@@ -11,6 +11,9 @@ from models.graph import head_dim
 from models.layers import Block
 from models.positions import Curve, RelativeBias, Rotation, rotation
 
+Points = Float[Tensor, "layers max_len width"] | None
+"""Of the curves that positions are on, where they are known already."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Positioned(Block):
@@ -66,7 +69,7 @@ class Side(nn.Module):
         if config.embedding_norm:
             self.norm = config.make_norm(width)
 
-    def solved(self) -> Float[Tensor, "layers max_len width"] | None:
+    def solved(self) -> Points:
         """The points of all positions there are, if these are points of a curve."""
         if self.config.positions != "floater":
             return None
@@ -77,7 +80,7 @@ class Side(nn.Module):
     def whole(
         self,
         x: Float[Tensor, "batch len width"],
-        points: Float[Tensor, "layers max_len width"] | None = None,
+        points: Points = None,
     ) -> Told:
         """For sequences from their beginnings; `points` are those of `solved`, if known."""
         length, way = x.shape[1], self.config.positions
@@ -96,7 +99,7 @@ class Side(nn.Module):
         positions: Int[Tensor, " batch"],
         *,
         max_len: int,
-        points: Float[Tensor, "layers max_len width"] | None = None,
+        points: Points = None,
     ) -> Told:
         """For one position of each row, over a cache of `max_len`."""
         way = self.config.positions

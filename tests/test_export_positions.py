@@ -32,6 +32,7 @@ def test_it_is_lowered_for_each_target(way: str, target: str, tmp_path: Path) ->
         "onnx": {"encoder": {"Attention": 2}, "decoder": {"Attention": 4}},
     }[target]
     assert {name: ops[name] for name in wanted} == wanted
+    assert set(ops) == {*wanted, "attention"}
 
 
 def test_of_a_curve_its_points_are_exported_and_not_the_equation(tmp_path: Path) -> None:

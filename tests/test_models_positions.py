@@ -112,7 +112,7 @@ def test_the_order_of_the_source_matters(way: str) -> None:
 @torch.inference_mode()
 def test_what_is_served_of_a_curve_is_solved_once() -> None:
     model = random_model("floater")
-    encoder, decoder = transformer.graphs(model)
+    encoder, decoder, _ = transformer.graphs(model)
     assert encoder.module.get_buffer("source_points").shape == (2, TESTING.max_len, TESTING.width)
     assert decoder.module.get_buffer("target_points").shape == (2, TESTING.max_len, TESTING.width)
     source, lengths = random_tokens(2, 7), torch.tensor([7, 4])

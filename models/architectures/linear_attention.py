@@ -74,7 +74,7 @@ class SelfAttention(layers.SelfAttention):
         self, x: Float[Tensor, "batch len width"], rotation: Rotation | None = None
     ) -> list[layers.Heads]:
         """Queries, keys and values."""
-        return [split_heads(part, self.heads) for part in self.projected(x, rotation)]
+        return [split_heads(part, self.heads) for part in self.joined(x, rotation)]
 
     def forward(
         self,

@@ -38,7 +38,7 @@ from models.layers import (
 )
 from models.recipe import Recipe
 from models.score import IGNORE, sums
-from models.sides import Positioned, Side
+from models.sides import Points, Positioned, Side
 from service.tasks.translation import CONTRACT
 
 LABEL_SMOOTHING = 0.1
@@ -145,7 +145,7 @@ class Transformer(nn.Module):
         self,
         source: Int[Tensor, "batch src_len"],
         lengths: Int[Tensor, " batch"],
-        points: Float[Tensor, "layers max_len width"] | None = None,
+        points: Points = None,
     ) -> list[Memory]:
         """Source tokens → the cross-attention keys and values of every decoder layer."""
         mask: Mask = keep_mask(lengths, source.shape[1])
@@ -171,12 +171,13 @@ class Transformer(nn.Module):
         source: Int[Tensor, "batch src_len"],
         source_lengths: Int[Tensor, " batch"],
         target: Int[Tensor, "batch tgt_len"],
+        points: tuple[Points, Points] = (None, None),
     ) -> Float[Tensor, "batch tgt_len vocab"]:
         """Teacher-forced logits: position t sees target tokens 0..t."""
         mask = keep_mask(source_lengths, source.shape[1])
-        memories = self.encode(source, source_lengths)
+        memories = self.encode(source, source_lengths, points[0])
         x = self.embed(target, slice(target.shape[1]))
-        told, bias = self.target_side.whole(x), None
+        told, bias = self.target_side.whole(x, points[1]), None
         if told.bias is not None:
             positions = torch.arange(target.shape[1], device=target.device)
             bias = told.bias.masked_fill(positions[:, None] < positions[None, :], -math.inf)
@@ -195,10 +196,11 @@ class Transformer(nn.Module):
         source: Int[Tensor, "batch src_len"],
         source_lengths: Int[Tensor, " batch"],
         target: Int[Tensor, "batch tgt_len"],
+        points: tuple[Points, Points] = (None, None),
     ) -> Float[Tensor, "batch layers heads tgt_len src_len"]:
         """Where in the source position t attends, which foretells target token t + 1."""
         with watching(self.decoder, CrossAttention) as seen:
-            self(source, source_lengths, target)
+            self(source, source_lengths, target, points)
         return torch.stack(seen, dim=1)
 
     def step(
@@ -208,7 +210,7 @@ class Transformer(nn.Module):
         source_lengths: Int[Tensor, " batch"],
         memories: Sequence[Memory],
         caches: Sequence[Cache],
-        points: Float[Tensor, "layers max_len width"] | None = None,
+        points: Points = None,
     ) -> tuple[Float[Tensor, "batch vocab"], list[Memory], list[Cache]]:
         """One decoding step; the rows may have pasts of different lengths."""
         x = self.embed(tokens, past_lengths[:, None])
@@ -287,7 +289,7 @@ RECIPES = {
 class _Encoder(nn.Module):
     """The graph `encoder`: see service/tasks/translation.py, CONTRACT."""
 
-    source_points: Tensor | None
+    source_points: Points
 
     def __init__(self, model: Transformer) -> None:
         super().__init__()
@@ -301,7 +303,7 @@ class _Encoder(nn.Module):
 class _DecoderStep(nn.Module):
     """The graph `decoder`: one step of all rows."""
 
-    target_points: Tensor | None
+    target_points: Points
 
     def __init__(self, model: Transformer) -> None:
         super().__init__()
@@ -316,6 +318,23 @@ class _DecoderStep(nn.Module):
             tokens, past_lengths, source_lengths, memories, caches, self.target_points
         )
         return logits, *flat(kept), *flat(presents)
+
+
+class _Alignment(nn.Module):
+    """What the graph `attention` is made from."""
+
+    source_points: Points
+    target_points: Points
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("source_points", model.source_side.solved())
+        self.register_buffer("target_points", model.target_side.solved())
+
+    def explain(self, source: Tensor, source_lengths: Tensor, tokens: Tensor) -> Tensor:
+        points = self.source_points, self.target_points
+        return self.model.explain(source, source_lengths, tokens, points)
 
 
 def graphs(model: Transformer) -> tuple[Graph, Graph, Graph]:
@@ -368,7 +387,9 @@ def graphs(model: Transformer) -> tuple[Graph, Graph, Graph]:
             ],
             defined=written_cache,
         ),
-        aligning(model, CONTRACT["attention"], source_vocab=source_vocab, vocab=config.vocab),
+        aligning(
+            _Alignment(model), CONTRACT["attention"], source_vocab=source_vocab, vocab=config.vocab
+        ),
     )
 
 
