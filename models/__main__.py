@@ -17,7 +17,7 @@ from export.agreement import words as words_of
 from export.imported import import_model, name_of
 from export.published import from_published
 from models import evaluate as evaluation
-from models import fine_tuning, fresh, own, recording, systems, table
+from models import fine_tuning, fresh, own, recording, studies, systems, table
 from models.catalogue import recipes
 from models.checkpoint import BadCheckpoint
 from models.datasets import librispeech
@@ -229,6 +229,22 @@ def words(
         for line in words_of.report(heard):
             console.print(line, markup=False)
         words_of.check(heard)
+
+
+@app.command()
+def study(
+    name: str,
+    data_dir: DataDir = Path("data"),
+    runs: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs"),
+    docs: Annotated[Path, typer.Option(help="Folder with the page.")] = Path("docs/systems"),
+    threads: Annotated[int, typer.Option(help="Threads; 0 keeps torch's choice.")] = 0,
+) -> None:
+    """Train all that the study NAME compares and write its figures into its page."""
+    if name not in studies.names():
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(studies.names())}")
+    if threads:
+        torch.set_num_threads(threads)
+    studies.write(name, data_dir=data_dir, runs=runs, docs=docs)
 
 
 @app.command("import")

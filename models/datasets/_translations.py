@@ -37,9 +37,10 @@ def sentences(
 ) -> Sentences:
     """Batches of pairs; both sides begin with the token of the target language.
 
-    An option such as `en-fr` says how often a pass over train sees the pairs of that direction.
+    An option such as `en-fr` says how often a pass over train sees the pairs of that direction,
+    `max_tokens` how long a side may be, with the two tokens around it.
     """
-    ids = tokenizer.get_vocab()
+    ids, longest = tokenizer.get_vocab(), int(options.get("max_tokens", MAX_TOKENS))
     end, pad = ids[END], ids[PAD]
     sources: list[list[int]] = []
     targets: list[list[int]] = []
@@ -48,7 +49,7 @@ def sentences(
         start = ids[f"<{target_language}>"]
         encoded = [tokenizer.encode_batch([pair[side] for pair in pairs]) for side in (0, 1)]
         for source, target in zip(*encoded, strict=True):
-            if max(len(source.ids), len(target.ids)) + 2 <= MAX_TOKENS:
+            if max(len(source.ids), len(target.ids)) + 2 <= longest:
                 copies = repeats if training else 1
                 sources += [[start, *source.ids, end]] * copies
                 targets += [[start, *target.ids, end]] * copies
