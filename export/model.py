@@ -25,6 +25,8 @@ from service.manifest import Float16Parity, GraphParity, Manifest, Parity
 from service.providers import installed
 
 Weights = dict[str, NDArray[Any]]
+FOLDED = "_bias"
+"""What the exporter appends to the name of a kernel for the bias that folding gives it."""
 
 
 def round_to_float16(model: nn.Module) -> nn.Module:
@@ -117,6 +119,8 @@ def _checked(
         for key, tensor in _tensors(graph.module).items()
         if tensor.data_ptr() in by_address
     }
+    # What folding a normalisation into a convolution makes is named after the convolution.
+    names |= {f"{key}{FOLDED}": f"{own}{FOLDED}" for key, own in names.items()}
     proto, weights = split_weights(lowered, names)
     try:
         onnx.save(proto, file)

@@ -11,6 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from export.model import FOLDED
 from export.publish import inline
 from export.source import Trained
 from models.catalogue import Architecture, architecture
@@ -20,7 +21,7 @@ from service.int8 import INT8, SCALE, widened
 from service.manifest import WEIGHTS
 from service.session import read_weights
 
-FOLDED_BIAS = ".weight_bias"
+FOLDED_BIAS = f".weight{FOLDED}"
 """What the name of a convolution's bias ends in, once the normalisation behind it is folded."""
 
 
