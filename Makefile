@@ -205,7 +205,7 @@ bench-systems: $(DEVELOP)/.installed  ## latency and throughput of each through 
 	$(DEVELOP)/bin/python -m loadtests.system $(NAME) $(ARGS)
 
 comparison: $(DEVELOP)/.installed  ## write docs/comparison.md from what was recorded
-	PYTHONPATH=. $(DEVELOP)/bin/python docs/comparison.py
+	$(DEVELOP)/bin/python -m models compare
 
 proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
 	$(DEVELOP)/bin/python -m service.pb

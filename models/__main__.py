@@ -16,8 +16,8 @@ from export.__main__ import refused, report
 from export.agreement import words as words_of
 from export.imported import import_model, name_of
 from export.published import from_published
+from models import comparison, fine_tuning, fresh, own, recording, studies, systems, table
 from models import evaluate as evaluation
-from models import fine_tuning, fresh, own, recording, studies, systems, table
 from models.catalogue import recipes
 from models.checkpoint import BadCheckpoint
 from models.datasets import librispeech
@@ -209,6 +209,16 @@ def record(
             figures = recording.measured(folder, data_dir=data_dir, split=split, data=data)
             found = found.model_copy(update={"quality": asyncio.run(figures)})
     typer.echo(systems.write(found, out))
+
+
+@app.command()
+def compare(
+    records: Annotated[Path, typer.Option(help="Folder of the records.")] = systems.FOLDER,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = comparison.PAGE,
+) -> None:
+    """Write the page that has all recorded systems of a task side by side."""
+    comparison.write(systems.every(records), out)
+    typer.echo(out)
 
 
 @app.command()
