@@ -55,11 +55,12 @@ def row(system: System) -> list[str]:
 
 def commands(system: System) -> list[str]:
     """What made the figures. Measuring quality records the size as well."""
-    parts = [system.training, *(system.quality or [system.size]), system.serving]
+    size = () if system.quality else (system.size,)
+    parts = (system.training, *system.quality, *size, system.serving)
     return list(dict.fromkeys(part.command for part in parts if part))
 
 
-def panels(systems: Sequence[System]) -> dict[str, Mapping[str, float]]:
+def panels(systems: Sequence[System]) -> Mapping[str, Mapping[str, float]]:
     """What is drawn → system → value, where it is known of any."""
     found: dict[str, dict[str, float]] = {}
     for system in systems:
@@ -68,14 +69,14 @@ def panels(systems: Sequence[System]) -> dict[str, Mapping[str, float]]:
             found.setdefault(title, {})[system.name] = fmean(figure.value for figure in figures)
     for system in systems:
         size, training, serving = system.size, system.training, system.serving
-        figures = {
+        known = {
             "parameters, M": size and size.parameters / 1e6,
             "GFLOPs of the example": size and size.flops / 1e9,
             "training, core-hours": training and training.core_s and training.core_s / 3_600,
             "latency, p50, ms": serving and serving.p50_ms,
             "throughput, answers/s": serving and serving.per_s,
         }
-        for title, value in figures.items():
+        for title, value in known.items():
             if value:
                 found.setdefault(title, {})[system.name] = value
     return found
