@@ -10,7 +10,7 @@ from typing import Any
 from service import audio, explanation, pixels
 from service.compat.libretranslate import docx, said, translate_file
 from service.compat.oip import raw, tensors, whole
-from service.live import session
+from service.live import incoming
 from service.settings import Settings
 from service.tasks import (
     Task,
@@ -55,8 +55,8 @@ FIXED = (
     ("inputs.NAME", f"{tensors.MAX_DEPTH} lists in each other", "OIP", "400"),
     ("inputs.NAME", f"{whole.MAX_ELEMENTS} texts or files", "OIP, a task", "413"),
     ("inputs.NAME", f"{raw.MAX_ROWS} rows", "OIP, a graph", "422"),
-    ("audio", f"{session.MAX_CHUNK_BYTES} bytes at a time", "live speech", "413"),
-    ("rate_hz", f"{session.MIN_RATE_HZ} to {session.MAX_RATE_HZ}", "live speech", "422"),
+    ("audio", f"{incoming.MAX_CHUNK_BYTES} bytes at a time", "live speech", "413"),
+    ("rate_hz", f"{incoming.MIN_RATE_HZ} to {incoming.MAX_RATE_HZ}", "live speech", "422"),
     ("q", f"{translation.MAX_TEXT_CHARS} characters of a text, {translation.MAX_TEXTS} texts",
      "LibreTranslate", "400"),
     ("glossary", f"{said.MAX_TERMS} terms of {said.MAX_TERM_CHARS} characters", "LibreTranslate",

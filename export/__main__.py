@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from models.survey import BadData
 from service import store
 from service.manifest import Manifest
 from service.setup import FetchError
+from service.tasks import task_names
 
 app = typer.Typer(add_completion=False)
 
@@ -61,6 +63,9 @@ def model(
     published: Annotated[
         Path | None, typer.Option(help="Export the model of this folder again, not a run.")
     ] = None,
+    task: Annotated[
+        str, typer.Option(help="The task that it answers. Default: that of NAME.")
+    ] = "",
     whisper: Annotated[str, typer.Option(help="Fetch this Whisper model: tiny.en or base.")] = "",
     target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "cpu",
     precision: Annotated[
@@ -73,6 +78,9 @@ def model(
     """Export the trained model NAME: trace, lower attention, check parity, publish."""
     if target not in TARGETS:
         raise typer.BadParameter(f"{target!r} is not one of {', '.join(TARGETS)}")
+    if task and task.replace("-", "_") not in task_names():
+        known = ", ".join(each.replace("_", "-") for each in task_names())
+        raise typer.BadParameter(f"{task!r} is not one of {known}")
     if target == "cuda" and precision != "float32":
         raise typer.BadParameter("graphs of target cuda are in float16: leave --precision out")
     if precision not in ("float32", *PRECISIONS):
@@ -85,6 +93,7 @@ def model(
             trained = from_published(published)
         else:
             trained = from_run(run_dir or Path("runs") / name)
+        trained = replace(trained, task=task or trained.task)
         with replacing(out / name) as folder:
             manifest = export_model(trained, name=name, target=target, folder=folder)
             if precision != "float32":

@@ -1,11 +1,11 @@
-"""model and a request → its parameters, and the floating-point operations of answering it."""
+"""model → its parameters, and the floating-point operations of running it or answering with it."""
 
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,6 +18,14 @@ from service.tasks import Task
 
 def parameters(model: nn.Module) -> int:
     return sum(tensor.numel() for tensor in model.parameters())
+
+
+def operations(model: nn.Module, *inputs: Tensor) -> int:
+    """Of one run; products of matrices, convolutions and attention count, the rest does not."""
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter, torch.no_grad():
+        model(*inputs)
+    return int(counter.get_total_flops())
 
 
 def _over(place: int) -> Callable[..., int]:

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from service import events, headers
 from service.listing import ListModelsResponse
+from service.live.streams import FIELDS
 from service.tasks import Task
 
 PAGE_FILES = ("bentoml", "_internal/server/static_content")
@@ -30,8 +31,7 @@ STREAMED = (
 )
 LIVE = (
     "Send 16-bit samples, little-endian, one channel, as binary messages, and at last the text "
-    '`{"type": "end"}`. Events come as JSON: `partial` with `text`, whose words stay, and '
-    "`tentative`, `final` at every pause, `end` with all of the text, or `problem`."
+    '`{"type": "end"}`. Events come as JSON, or `problem`.'
 )
 PROBLEM = {
     "description": "The request was refused; `field` says what is to blame (RFC 9457).",
@@ -148,13 +148,13 @@ def _live(task: Task) -> dict[str, Any]:
     """The socket of a task; OpenAPI 3.1 knows of no messages behind the 101."""
     fields = {
         "rate_hz": {"type": "integer", "default": 16_000},
-        "language": {"type": "string"},
-        "model": {"type": "string"},
+        **{name: {"type": "string"} for name in sorted(FIELDS[task.name] - {"rate_hz"})},
     }
+    told = " ".join(((task.live and task.live.__doc__) or "").split())
     return {
         "operationId": f"{task.rpc}Live",
         "summary": f"{task.rpc} while it is spoken, over a WebSocket.",
-        "description": LIVE,
+        "description": f"{LIVE} {told}",
         "parameters": [
             {"name": name, "in": "query", "required": False, "schema": schema}
             for name, schema in fields.items()

@@ -1,7 +1,7 @@
 """gRPC calls → the engine's answers: one or two methods per task, with health and reflection."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,12 +22,14 @@ from service.gate import Gate
 from service.listing import ListModelsRequest, ListModelsResponse
 from service.live.rpc import opened
 from service.live.streams import Streams
+from service.loaded import Loaded
 from service.pb import attendant_pb2
 from service.pb.convert import to_event, to_message, to_values
 from service.pb.proto import LIST, LIVE, STREAM
-from service.schema import Partial, RequestModel, ResponseModel
+from service.schema import Partial, RequestModel, ResponseModel, Timings
+from service.served import Served
 from service.settings import Settings
-from service.tasks import Task
+from service.tasks import Item, Row, Task
 
 WATCH_INTERVAL_S = 0.1
 """How late a health watcher may hear of a change."""
@@ -67,6 +69,16 @@ class Engine(Protocol):
         timeout_s: float | None = None,
         priority: int = 0,
     ) -> AsyncGenerator[Partial | ResponseModel]: ...
+
+    def find(self, task: str, asked: str = "") -> Served: ...
+
+    async def opened(self, model: Served) -> Loaded: ...
+
+    async def rows(
+        self,
+        model: Served,
+        items: Sequence[Item],
+    ) -> tuple[list[Row], str, Timings]: ...
 
     def ready(self) -> bool: ...
 
@@ -239,6 +251,8 @@ class RpcServer:
 
     def _live(self, task: Task) -> Any:
         streams = Streams(self._engine, self._gate, task.name)
+        method = self._service.methods_by_name[task.rpc + LIVE]
+        reply = GetMessageClass(method.output_type)
 
         async def call(raws: AsyncIterator[bytes], context: Any) -> None:
             try:
@@ -247,8 +261,7 @@ class RpcServer:
                     asked, chunks = await opened(raws)
                     async with aclosing(streams.listen(asked, chunks)) as events:
                         async for event in events:
-                            message = to_message(event, attendant_pb2.LiveEvent)
-                            await context.write(message.SerializeToString())
+                            await context.write(to_message(event, reply).SerializeToString())
                 return
             except Problem as error:
                 problem = error

@@ -16,7 +16,7 @@ import uvicorn
 
 from service.access.tls import tls_of
 from service.app import SETTINGS, Attendant
-from service.live.session import MAX_CHUNK_BYTES
+from service.live.incoming import MAX_CHUNK_BYTES
 from service.parting import Server
 
 BEAT_S = 0.5

@@ -181,6 +181,16 @@ def test_the_command_says_why_exits_with_1_and_leaves_nothing(run: Path, tmp_pat
     assert store.newest("translation") is None
 
 
+def test_a_model_answers_the_task_that_is_stated(run: Path, tmp_path: Path) -> None:
+    options = ["model", "mine", "--run-dir", str(run), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(command.app, [*options, "--task", "translation"])
+    assert result.exit_code == 0, result.output
+    manifest = manifests.read(tmp_path / "out" / "mine")
+    assert (manifest.name, manifest.answers) == ("mine", "translation")
+    unknown = CliRunner().invoke(command.app, [*options, "--task", "cooking"])
+    assert unknown.exit_code == 2
+
+
 def empty(graph: Graph, lowering: object) -> ir.Model:
     return ir.from_proto(onnx.helper.make_model(onnx.helper.make_graph([], "nothing", [], [])))
 

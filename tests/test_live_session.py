@@ -10,10 +10,12 @@ import pytest
 from fake_live import duration_s, silent, spoken, words
 
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, TooLarge
-from service.live import session as sessions
+from service.live import incoming
 from service.live.agreement import Agreement
 from service.live.endpoint import FRAME, Endpointer
-from service.live.session import Bounds, LiveEvent, Session
+from service.live.events import LiveEvent
+from service.live.incoming import Bounds, Incoming
+from service.live.session import Session
 from service.log_mel import RATE_HZ
 
 
@@ -24,13 +26,17 @@ async def each(chunks: list[bytes]) -> AsyncIterator[bytes]:
             await asyncio.sleep(0.001)
 
 
+def sound(bounds: Bounds) -> Incoming:
+    return Incoming(bounds, rate_hz=RATE_HZ, ending=lambda: False)
+
+
 def heard(
     *chunks: bytes, ask: Callable[[bytes], Awaitable[str]] = words, **options: Any
 ) -> list[LiveEvent]:
     async def listen() -> list[LiveEvent]:
         bounds = options.pop("bounds", Bounds(60, 30))
         asked = {"rate_hz": RATE_HZ, "ending": lambda: False, **options}
-        session = Session(ask, bounds, **asked)
+        session = Session(ask, Incoming(bounds, **asked))
         async with asyncio.timeout(20):
             return [event async for event in session.events(each(list(chunks)))]
 
@@ -120,14 +126,14 @@ def test_a_sample_may_be_cut_in_two() -> None:
 
 
 def test_a_client_that_falls_silent_gets_its_final_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "LEAVE_S", 0.2)
+    monkeypatch.setattr(incoming, "LEAVE_S", 0.2)
 
     async def chunks() -> AsyncIterator[bytes]:
         yield spoken(1)
         await asyncio.sleep(30)
 
     async def listen() -> LiveEvent:
-        session = Session(words, Bounds(60, 30), rate_hz=RATE_HZ, ending=lambda: False)
+        session = Session(words, sound(Bounds(60, 30)))
         events = session.events(chunks())
         async with asyncio.timeout(10):
             async for event in events:
@@ -140,14 +146,14 @@ def test_a_client_that_falls_silent_gets_its_final_text(monkeypatch: pytest.Monk
 
 
 def test_a_stream_that_brings_nothing_or_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "LEAVE_S", 0.05)
+    monkeypatch.setattr(incoming, "LEAVE_S", 0.05)
 
     async def nothing() -> AsyncIterator[bytes]:
         await asyncio.sleep(30)
         yield b""
 
     async def listen(chunks: AsyncIterator[bytes]) -> None:
-        session = Session(words, Bounds(2, 0.1), rate_hz=RATE_HZ, ending=lambda: False)
+        session = Session(words, sound(Bounds(2, 0.1)))
         async for _ in session.events(chunks):
             pass
 
@@ -157,7 +163,7 @@ def test_a_stream_that_brings_nothing_or_too_much_is_ended(monkeypatch: pytest.M
         asyncio.run(listen(each([spoken(3)])))
 
     async def one_chunk() -> AsyncIterator[bytes]:
-        yield bytes(sessions.MAX_CHUNK_BYTES + 2)
+        yield bytes(incoming.MAX_CHUNK_BYTES + 2)
 
     with pytest.raises(TooLarge, match="at a time"):
         asyncio.run(listen(one_chunk()))

@@ -17,7 +17,7 @@ from service.access.keys import Keys
 from service.compat.doors import refused
 from service.engine import Engine
 from service.gate import Gate
-from service.live.session import LiveEvent
+from service.live.events import LiveEvent
 from service.live.streams import Streams
 from service.live.websocket import LiveDoor
 from service.settings import Settings

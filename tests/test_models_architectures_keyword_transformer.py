@@ -1,21 +1,14 @@
-"""The keyword transformer: it learns, its window is a window, its teacher is heard."""
+"""The keyword transformer: it learns, with a window too, and its teacher is heard."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from models.architectures.keyword_transformer import (
-    PRESETS,
-    build,
-    graphs,
-    loss,
-    score,
-    window_mask,
-)
+from models.architectures.keyword_transformer import PRESETS, build, graphs, loss, score
 from models.datasets import Batch
+from models.truncated import Window
 from service.tasks.audio_classification import RATE_HZ, features
 
 TONES_HZ = (300, 600, 1_200, 2_400)
@@ -38,8 +31,8 @@ def tones(count: int, seed: int) -> Batch:
     }
 
 
-@pytest.mark.parametrize("window", [None, 2])
-def test_it_learns_to_tell_four_tones_apart(window: int | None) -> None:
+@pytest.mark.parametrize("window", [None, (2, 2), (3, 0)])
+def test_it_learns_to_tell_four_tones_apart(window: Window | None) -> None:
     torch.manual_seed(0)
     model = build(replace(TESTING, window=window))
     stepper = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -54,41 +47,6 @@ def test_it_learns_to_tell_four_tones_apart(window: int | None) -> None:
         sums = score(model, tones(100, seed=1))
     assert sums["count"] == 100
     assert sums["correct"] >= 95
-
-
-def encoded_before_and_after(window: int | None) -> tuple[Tensor, Tensor]:
-    """All positions, and all positions when another last frame is heard."""
-    torch.manual_seed(0)
-    model = build(replace(TESTING, window=window)).eval()
-    heard = torch.randn(2, TESTING.frames, TESTING.mels)
-    other = heard.clone()
-    other[:, -1] += 1
-    with torch.no_grad():
-        return model.encode(heard), model.encode(other)
-
-
-def test_truncated_attention_cannot_see_beyond_its_window() -> None:
-    before, after = encoded_before_and_after(window=3)
-    changed = (before - after).abs().amax(dim=(0, 2)) > 1e-6
-    # The stem's two kernels of 3 with stride 2 reach 3 frames to either side of frame 4 p, and
-    # each layer reaches `window` positions.
-    first_in_stem = -(-(TESTING.frames - 1 - 3) // 4)
-    first = first_in_stem - TESTING.layers * 3
-    assert changed.tolist() == [position >= first for position in range(TESTING.positions)]
-
-
-def test_full_attention_sees_everything() -> None:
-    before, after = encoded_before_and_after(window=None)
-    assert ((before - after).abs().amax(dim=(0, 2)) > 1e-6).all()
-
-
-def test_a_window_keeps_neighbours_on_both_sides() -> None:
-    assert window_mask(4, 1)[0, 0].int().tolist() == [
-        [1, 1, 0, 0],
-        [1, 1, 1, 0],
-        [0, 1, 1, 1],
-        [0, 0, 1, 1],
-    ]
 
 
 def test_a_teacher_that_disagrees_with_the_labels_changes_the_loss() -> None:
@@ -114,6 +72,11 @@ def test_score_sums_over_clips() -> None:
         ]
     for name, value in whole.items():
         assert value == pytest.approx(sum(part[name] for part in parts), rel=1e-4)
+
+
+def test_with_a_window_it_has_a_graph_for_streams() -> None:
+    names = [graph.name for graph in graphs(build(replace(TESTING, window=(2, 1))).eval())]
+    assert names == ["model", "attention", "stream"]
 
 
 def test_its_graph_takes_what_the_contract_says() -> None:

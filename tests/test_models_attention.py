@@ -2,11 +2,13 @@
 
 import math
 
-import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from models.attention import attend, attend_cached, attend_memory, join_heads
+from models.layers import EncoderLayer, SelfAttention, sinusoidal_positions
 
 
 def by_definition(query: Tensor, key: Tensor, value: Tensor, keep: Tensor) -> Tensor:
@@ -25,16 +27,20 @@ def by_definition(query: Tensor, key: Tensor, value: Tensor, keep: Tensor) -> Te
 
 
 def random_heads(batch: int, heads: int, tgt_len: int, src_len: int, head_dim: int) -> list[Tensor]:
-    torch.manual_seed(batch * 100 + src_len)
     lengths = (tgt_len, src_len, src_len)
     return [torch.randn(batch, heads, length, head_dim) for length in lengths]
 
 
-SHAPES = [(1, 1, 1, 1, 1), (2, 3, 4, 5, 8), (3, 1, 7, 2, 5), (1, 4, 2, 9, 16)]
+few = st.integers(1, 4)
+shapes = st.tuples(few, few, st.integers(1, 7), st.integers(1, 9), st.integers(1, 16))
+"""batch, heads, tgt_len, src_len, head_dim"""
+seeds = st.integers(0, 2**32)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_attend_is_its_definition(shape: tuple[int, ...]) -> None:
+@given(shape=shapes, seed=seeds)
+@settings(deadline=None)
+def test_attend_is_its_definition(shape: tuple[int, ...], seed: int) -> None:
+    torch.manual_seed(seed)
     query, key, value = random_heads(*shape)
     everything = torch.ones(1, 1, 1, shape[3], dtype=torch.bool)
     torch.testing.assert_close(
@@ -42,21 +48,74 @@ def test_attend_is_its_definition(shape: tuple[int, ...]) -> None:
     )
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("broadcast", ["keys", "queries and keys", "heads too"])
-def test_attend_sees_the_kept_keys_only(shape: tuple[int, ...], broadcast: str) -> None:
+@given(shape=shapes, seed=seeds, shared=st.tuples(*[st.booleans()] * 3))
+@settings(deadline=None)
+def test_attend_sees_the_kept_keys_only(
+    shape: tuple[int, ...], seed: int, shared: tuple[bool, ...]
+) -> None:
+    """A mask may be the same for all rows, all heads, all queries."""
+    torch.manual_seed(seed)
     query, key, value = random_heads(*shape)
-    batch, heads, tgt_len, src_len, _ = shape
-    sizes = {
-        "keys": (batch, 1, 1, src_len),
-        "queries and keys": (batch, 1, tgt_len, src_len),
-        "heads too": (batch, heads, tgt_len, src_len),
-    }
-    keep = torch.rand(sizes[broadcast]) < 0.5
-    keep[..., 0] = True  # a query that sees nothing has no answer
-    torch.testing.assert_close(
-        attend(query, key, value, mask=keep), by_definition(query, key, value, keep)
-    )
+    sizes = [1 if same else size for same, size in zip(shared, shape, strict=False)]
+    keep = torch.rand(*sizes, shape[3]) < 0.5
+    keep[..., torch.randint(shape[3], ())] = True  # a query that sees nothing has no answer
+    expected = by_definition(query, key, value, keep)
+    torch.testing.assert_close(attend(query, key, value, mask=keep), expected)
+    added = torch.zeros(keep.shape).masked_fill(~keep, -torch.inf).expand(*sizes[:2], shape[2], -1)
+    torch.testing.assert_close(attend(query, key, value, mask=added), expected)
+
+
+def multi_head_by_definition(layer: SelfAttention, x: Tensor, keep: Tensor) -> Tensor:
+    """Concat(head_1, ..., head_h) W, each head with projections of its own (3.2.2)."""
+    width = layer.query_key_value.in_features
+    heads = []
+    for head in range(layer.heads):
+        of = slice(head * width // layer.heads, (head + 1) * width // layer.heads)
+        parts = [
+            x @ weight[of].T + bias[of]
+            for weight, bias in zip(
+                layer.query_key_value.weight.chunk(3),
+                layer.query_key_value.bias.chunk(3),
+                strict=True,
+            )
+        ]
+        heads.append(by_definition(*(part[:, None] for part in parts), keep)[:, 0])
+    return torch.cat(heads, -1) @ layer.out.weight.T + layer.out.bias
+
+
+@given(batch=few, heads=few, length=st.integers(1, 7), head_dim=few, seed=seeds)
+@settings(deadline=None)
+def test_multi_head_self_attention_is_its_definition(
+    batch: int, heads: int, length: int, head_dim: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    layer = SelfAttention(heads * head_dim, heads)
+    x = torch.randn(batch, length, heads * head_dim)
+    keep = torch.rand(batch, 1, length, length) < 0.5
+    keep[..., 0] = True
+    with torch.no_grad():
+        expected = multi_head_by_definition(layer, x, keep)
+        torch.testing.assert_close(layer(x, mask=keep), expected, rtol=1e-5, atol=1e-5)
+
+
+@given(length=st.integers(2, 9), seed=seeds)
+@settings(deadline=None)
+def test_without_positions_a_layer_permutes_what_it_gives_as_what_it_takes(
+    length: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    layer = EncoderLayer(12, 3, 24, dropout=0.0).eval()
+    x, order = torch.randn(2, length, 12), torch.randperm(length)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x[:, order]), layer(x)[:, order], rtol=1e-5, atol=1e-5)
+
+
+def test_with_positions_a_layer_does_not() -> None:
+    layer = EncoderLayer(12, 3, 24, dropout=0.0).eval()
+    x, places, order = torch.randn(2, 7, 12), sinusoidal_positions(7, 12), torch.randperm(7)
+    with torch.no_grad():
+        there, here = layer(x[:, order] + places), layer(x + places)[:, order]
+    assert (there - here).abs().max() > 1e-3
 
 
 def test_causal_attend_sees_the_past_and_itself() -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from models.datasets import cifar10, stripes
-from models.datasets.cifar10 import Cifar10, augmented, cutmix, dev_rows, load
+from models.datasets.cifar10 import Cifar10, augmented, balanced_rows, cutmix, load
 from service.tasks.image_classification import normalised
 
 OPTIONS = {"batch_size": 64, "shift": 3, "cutout": 8, "cutmix": 0.5}
@@ -63,10 +63,10 @@ def test_an_evaluation_pass_has_all_pictures_untouched() -> None:
 
 def test_dev_has_as_many_of_each_class_and_stays_the_same() -> None:
     labels = np.random.default_rng(0).integers(0, 10, 1_000)
-    rows = dev_rows(labels, size=200, seed=17)
+    rows = balanced_rows(labels, size=200, seed=17)
     assert len(np.unique(rows)) == 200
     assert np.bincount(labels[rows]).tolist() == [20] * 10
-    assert np.array_equal(rows, dev_rows(labels, size=200, seed=17))
+    assert np.array_equal(rows, balanced_rows(labels, size=200, seed=17))
 
 
 def test_cutmix_mixes_a_label_as_much_as_its_picture() -> None:
@@ -131,6 +131,18 @@ def test_train_dev_and_test_are_read_and_apart(small_copy: Path) -> None:
     assert splits["train"].augmentation
     assert not splits["dev"].augmentation
     assert json.loads((small_copy / "assets" / "labels.json").read_text()) == ["cat", "dog"]
+
+
+def test_a_share_of_the_training_set_has_as_many_of_each_class(small_copy: Path) -> None:
+    def labels(split: str, share: float) -> list[int]:
+        options = {**OPTIONS, "share": share}
+        data = load(small_copy, split, run_dir=small_copy, seed=17, options=options)
+        return sorted(data.labels.tolist())
+
+    assert labels("train", 0.5) == [0] * 6 + [1] * 6
+    assert len(labels("train", 1)) == 24
+    assert len(labels("dev", 0.5)) == 6
+    assert len(labels("test", 0.5)) == 10
 
 
 def test_stripes_are_the_same_for_a_step_and_differ_between_splits(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ async def come_by_surface(soak: Soak, random: Random) -> None:
 
 async def speak(soak: Soak, random: Random) -> None:
     """Live speech, all of the example or the beginning; some leave."""
-    name = random.choice([task.name for task in soak.served if task.live])
+    name = random.choice([task.name for task in soak.served if task.live and task.generation])
     example = next(task for task in soak.served if task.name == name).example().model_dump()
     samples, rate_hz = soundfile.read(io.BytesIO(example["audio"]), dtype="int16")
     pcm = samples[: random.randint(rate_hz, len(samples))].tobytes()
@@ -236,7 +236,7 @@ async def soaked(soak: Soak, duration_s: float, seed: int) -> list[Size]:
             await asyncio.sleep(duration_s / SAMPLES)
 
     actors = ACTORS + (STREAMED if soak.streamed else ())
-    actors += LIVE if any(task.live for task in soak.served) else ()
+    actors += LIVE if any(task.live and task.generation for task in soak.served) else ()
     acting = (act(actor, Random(seed + number)) for number, actor in enumerate(actors))
     await asyncio.gather(*acting, sample())
     return sizes

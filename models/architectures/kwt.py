@@ -18,12 +18,17 @@ from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer
 from models.recipe import Recipe
 from models.score import sums
+from models.truncated import Window, window_mask
 from service.tasks.audio_classification import CONTRACT
 
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the model; a frame holds `mels` cepstral coefficients."""
+    """Sizes of the model; a frame holds `mels` cepstral coefficients.
+
+    With a `window`, a frame attends to so many frames before it and behind it in each layer; the
+    class token to all.
+    """
 
     classes: int
     width: int
@@ -33,6 +38,7 @@ class Config:
     mels: int = 40
     frames: int = 98
     norm_eps: float = 1e-6
+    window: Window | None = None
 
 
 PRESETS = {
@@ -43,6 +49,8 @@ PRESETS = {
 
 class Kwt(nn.Module):
     """A linear token per frame, the class token before them, self-attention between all."""
+
+    mask: Tensor | None
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -56,6 +64,9 @@ class Kwt(nn.Module):
             for _ in range(config.layers)
         )
         self.head = nn.Linear(config.width, config.classes)
+        places, window = torch.arange(config.frames), config.window
+        mask = None if window is None else window_mask(places, window, learned=1)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(
         self, features: Float[Tensor, "batch frames mels"]
@@ -64,7 +75,7 @@ class Kwt(nn.Module):
         x = torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         x = x + self.positions
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, mask=self.mask)
         logits: Tensor = self.head(x[:, 0])
         return logits
 

@@ -17,12 +17,17 @@ from models.graph import Attentions, Graph, classifier
 from models.layers import Block, EncoderLayer
 from models.recipe import Recipe
 from models.score import sums
+from models.truncated import Window, window_mask
 from service.tasks.audio_classification import CONTRACT
 
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of the model; a patch of `patch` bands and frames begins every stride."""
+    """Sizes of the model; a patch of `patch` bands and frames begins every stride.
+
+    With a `window`, a patch attends to those that begin at most so many strides before it and
+    behind it, of all bands; the learned tokens to all.
+    """
 
     classes: int
     width: int
@@ -35,14 +40,19 @@ class Config:
     frequency_stride: int = 10
     time_stride: int = 10
     norm_eps: float = 1e-12
+    window: Window | None = None
 
     @property
     def bands(self) -> int:
         return (self.mels - self.patch) // self.frequency_stride + 1
 
     @property
+    def times(self) -> int:
+        return (self.frames - self.patch) // self.time_stride + 1
+
+    @property
     def patches(self) -> int:
-        return self.bands * ((self.frames - self.patch) // self.time_stride + 1)
+        return self.bands * self.times
 
 
 PRESETS = {
@@ -55,6 +65,8 @@ PRESETS = {
 
 class SpectrogramTransformer(nn.Module):
     """Tokens from overlapping patches, two learned ones before them."""
+
+    mask: Tensor | None
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -71,6 +83,9 @@ class SpectrogramTransformer(nn.Module):
         self.norm = nn.LayerNorm(config.width, config.norm_eps)
         self.head_norm = nn.LayerNorm(config.width, config.norm_eps)
         self.head = nn.Linear(config.width, config.classes)
+        places, window = torch.arange(config.times).repeat(config.bands), config.window
+        mask = None if window is None else window_mask(places, window, learned=2)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(
         self, features: Float[Tensor, "batch frames mels"]
@@ -79,7 +94,7 @@ class SpectrogramTransformer(nn.Module):
         x = torch.cat([self.learned.expand(patches.shape[0], -1, -1), patches], dim=1)
         x = x + self.positions
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, mask=self.mask)
         pooled = self.norm(x)[:, :2].mean(dim=1)
         logits: Tensor = self.head(self.head_norm(pooled))
         return logits

@@ -76,6 +76,8 @@ PRESETS = {
         dropout=0.05,
         mirrored=True,
     ),
+    # As many parameters as the ResNet that it is compared with, and no convolution.
+    "cifar-patches": Config(classes=10, width=128, heads=4, hidden=256, layers=5),
 }
 
 
@@ -287,6 +289,16 @@ RECIPES = {
         learning_rate=2e-3,
         warmup_steps=200,
         decay_share=1.0,
+        weight_decay=0.1,
+        evaluate_every_steps=300,
+    ),
+    "cifar10-patches": Recipe(
+        preset="cifar-patches",
+        dataset="cifar10",
+        data={"batch_size": 128, "shift": 3, "cutout": 8, "cutmix": 0},
+        steps=600,
+        learning_rate=2e-3,
+        decay_share=0.8,
         weight_decay=0.1,
         evaluate_every_steps=300,
     ),

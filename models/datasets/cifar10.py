@@ -39,7 +39,7 @@ def read_images(path: Path, part: str) -> tuple[Images, Labels, list[str]]:
     return np.stack([square(file) for file in files]), labels, names
 
 
-def dev_rows(labels: Labels, *, size: int, seed: int) -> Int[ndarray, " size"]:
+def balanced_rows(labels: Labels, *, size: int, seed: int) -> Int[ndarray, " size"]:
     """`size` rows, as many of each class as of any other; one seed always gives the same."""
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
@@ -144,15 +144,20 @@ def load(
 ) -> Cifar10:
     """`train`, `dev` (2,000 pictures held out of train) or `test` (the copy's 8,000).
 
+    With `share` in the options, so much of train, as many pictures of each class as of any other.
     The names of the classes go to `run_dir`/assets/labels.json.
     """
     part = "test" if split == "test" else "train"
     images, labels, names = read_images(data_dir / PATH, part)
     write_labels(run_dir, names)
     if part == "train":
-        dev = np.isin(np.arange(len(labels)), dev_rows(labels, size=DEV_IMAGES, seed=seed))
+        dev = np.isin(np.arange(len(labels)), balanced_rows(labels, size=DEV_IMAGES, seed=seed))
         chosen = dev if split == "dev" else ~dev
         images, labels = images[chosen], labels[chosen]
+    share = float(options.get("share", 1.0))
+    if split == "train" and share < 1:
+        kept = balanced_rows(labels, size=round(share * len(labels)), seed=seed)
+        images, labels = images[kept], labels[kept]
     augmentation = {name: int(options[name]) for name in ("shift", "cutout")}
     return Cifar10(
         images,
@@ -171,7 +176,9 @@ def examples(data_dir: Path, split: str) -> Iterator[Example]:
         content, offsets = file[f"{part}_jpeg"], file[f"{part}_offset"]
         labels, names = file[f"{part}_label"], file["classes"].tolist()
     spans = list(pairwise(offsets))
-    rows = range(len(labels)) if split == "test" else dev_rows(labels, size=DEV_IMAGES, seed=SEED)
+    rows = (
+        range(len(labels)) if split == "test" else balanced_rows(labels, size=DEV_IMAGES, seed=SEED)
+    )
     for row in rows:
         start, end = spans[row]
         request = Request(image=content[start:end].tobytes(), top_k=1)

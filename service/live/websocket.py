@@ -1,7 +1,8 @@
 """a WebSocket → a stream of speech: binary messages of samples in, JSON events out.
 
-`/automatic-speech-recognition/live?rate_hz=16000&language=en`. The text message `{"type": "end"}`
-ends the stream; what goes wrong comes as an event of type `problem` before the socket is closed.
+`/automatic-speech-recognition/live?rate_hz=16000&language=en`, `/audio-classification/live`. The
+text message `{"type": "end"}` ends the stream; what goes wrong comes as an event of type `problem`
+before the socket is closed.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -16,7 +18,6 @@ from service.errors import ClientLeft, InvalidInput, MalformedRequest, Problem, 
 from service.gate import Gate
 from service.http_call import SORRY, problem_response
 from service.json_body import from_json
-from service.live.session import LiveEvent
 from service.live.streams import Engine, Streams
 from service.telemetry import observed
 
@@ -78,7 +79,7 @@ async def _plain(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
-async def _tell(socket: WebSocket, events: AsyncGenerator[LiveEvent]) -> None:
+async def _tell(socket: WebSocket, events: AsyncGenerator[BaseModel]) -> None:
     async with aclosing(events):
         async for event in events:
             await socket.send_text(event.model_dump_json())

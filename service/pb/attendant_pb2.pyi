@@ -300,16 +300,6 @@ class Axis(_message.Message):
     begins_s: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., labels: _Optional[_Iterable[str]] = ..., begins_s: _Optional[_Iterable[float]] = ...) -> None: ...
 
-class Partial(_message.Message):
-    __slots__ = ("index", "text", "replaces")
-    INDEX_FIELD_NUMBER: _ClassVar[int]
-    TEXT_FIELD_NUMBER: _ClassVar[int]
-    REPLACES_FIELD_NUMBER: _ClassVar[int]
-    index: int
-    text: str
-    replaces: bool
-    def __init__(self, index: _Optional[int] = ..., text: _Optional[str] = ..., replaces: _Optional[bool] = ...) -> None: ...
-
 class LiveAudio(_message.Message):
     __slots__ = ("audio", "rate_hz", "language", "task", "model")
     AUDIO_FIELD_NUMBER: _ClassVar[int]
@@ -323,6 +313,30 @@ class LiveAudio(_message.Message):
     task: str
     model: str
     def __init__(self, audio: _Optional[bytes] = ..., rate_hz: _Optional[int] = ..., language: _Optional[str] = ..., task: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+
+class KeywordEvent(_message.Message):
+    __slots__ = ("type", "label", "score", "start_s", "end_s")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    END_S_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    label: str
+    score: float
+    start_s: float
+    end_s: float
+    def __init__(self, type: _Optional[str] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ...) -> None: ...
+
+class Partial(_message.Message):
+    __slots__ = ("index", "text", "replaces")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REPLACES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    text: str
+    replaces: bool
+    def __init__(self, index: _Optional[int] = ..., text: _Optional[str] = ..., replaces: _Optional[bool] = ...) -> None: ...
 
 class LiveEvent(_message.Message):
     __slots__ = ("type", "text", "tentative", "start_s", "end_s")

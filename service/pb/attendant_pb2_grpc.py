@@ -39,6 +39,11 @@ class AttendantStub:
                 request_serializer=service_dot_pb_dot_attendant__pb2.ClassifyAudioRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyAudioResponse.FromString,
                 _registered_method=True)
+        self.ClassifyAudioLive = channel.stream_stream(
+                '/attendant.v1.Attendant/ClassifyAudioLive',
+                request_serializer=service_dot_pb_dot_attendant__pb2.LiveAudio.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.KeywordEvent.FromString,
+                _registered_method=True)
         self.Transcribe = channel.unary_unary(
                 '/attendant.v1.Attendant/Transcribe',
                 request_serializer=service_dot_pb_dot_attendant__pb2.TranscribeRequest.SerializeToString,
@@ -81,6 +86,13 @@ class AttendantServicer:
 
     def ClassifyAudio(self, request, context):
         """spoken word → the most likely keywords with their probabilities.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClassifyAudioLive(self, request_iterator, context):
+        """ClassifyAudio while it is spoken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +154,11 @@ def add_AttendantServicer_to_server(servicer, server):
                     servicer.ClassifyAudio,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyAudioRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.ClassifyAudioResponse.SerializeToString,
+            ),
+            'ClassifyAudioLive': grpc.stream_stream_rpc_method_handler(
+                    servicer.ClassifyAudioLive,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.LiveAudio.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.KeywordEvent.SerializeToString,
             ),
             'Transcribe': grpc.unary_unary_rpc_method_handler(
                     servicer.Transcribe,
@@ -206,6 +223,33 @@ class Attendant:
             '/attendant.v1.Attendant/ClassifyAudio',
             service_dot_pb_dot_attendant__pb2.ClassifyAudioRequest.SerializeToString,
             service_dot_pb_dot_attendant__pb2.ClassifyAudioResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyAudioLive(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/attendant.v1.Attendant/ClassifyAudioLive',
+            service_dot_pb_dot_attendant__pb2.LiveAudio.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.KeywordEvent.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from service.listing import ListModelsRequest, ListModelsResponse
-from service.live.session import LiveAudio, LiveEvent
+from service.live.events import LiveAudio
 from service.schema import Partial
 from service.tasks import Task
 
@@ -164,9 +164,10 @@ def proto(tasks: Iterable[Task], known: Numbers) -> str:
             shared |= {Partial: None}
         if task.live:
             name = f"{task.rpc}{LIVE}"
-            method = f"rpc {name}(stream LiveAudio) returns (stream LiveEvent);\n"
+            event = task.live.__name__
+            method = f"rpc {name}(stream LiveAudio) returns (stream {event});\n"
             methods.append(comment(f"{task.rpc} while it is spoken.") + method)
-            shared |= {LiveAudio: None, LiveEvent: None}
+            shared |= {LiveAudio: None, task.live: None}
     methods.append(
         comment("All models that may be asked for.")
         + f"rpc {LIST}({LIST}Request) returns ({LIST}Response);\n"

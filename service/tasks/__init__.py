@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from service.contract import Graph
 from service.schema import RequestModel, ResponseModel
@@ -93,8 +94,8 @@ class Task:
     expected: str
     """What the answer to the example contains; load tests count anything else as a failure."""
     generation: Generation | None = None
-    live: bool = False
-    """Whether it hears speech, in its field `audio`: then also while that is spoken."""
+    live: type[BaseModel] | None = None
+    """What it tells of speech while that is spoken, if it hears any."""
     adapt: Callable[[Any, Any], RequestModel] | None = None
     """The example, assets → what such a model can be asked; where not every one knows the same."""
 
@@ -118,7 +119,10 @@ def task(name: str) -> Task:
     )
     found = Generation(*(getattr(module, name) for name in GENERATION)) if generates else None
     return replace(
-        made, generation=found, live=hasattr(module, "LIVE"), adapt=getattr(module, "adapt", None)
+        made,
+        generation=found,
+        live=getattr(module, "LIVE", None),
+        adapt=getattr(module, "adapt", None),
     )
 
 

@@ -2,7 +2,7 @@
 
 The model hears one second, or as much as its `preprocessor_config.json` says. Shorter recordings
 are padded; longer ones are heard piece by piece, half overlapping, and the piece with the surest
-keyword decides.
+keyword decides. A model with truncated attention has a second graph, for live streams.
 """
 
 import json
@@ -18,13 +18,16 @@ from pydantic import BaseModel, Field
 from service import cepstrum, pixels
 from service.audio import decode, mel_filters, power_spectrogram
 from service.contract import Graph, Tensor
-from service.explanation import Axis, Weights, drawn, either
+from service.explanation import GRAPH as EXPLAINING
+from service.explanation import MARK, Axis, Weights, drawn
 from service.fbank import Fbank
+from service.live.events import KeywordEvent
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
 
 RPC = "ClassifyAudio"
+LIVE = KeywordEvent
 EXPECTED = "yes"
 MAX_AUDIO_BYTES = 10 * 2**20
 MAX_DURATION_S = 60
@@ -76,6 +79,15 @@ CONTRACT = {
             **_LOGITS,
             "rollout": Tensor("float32", ("batch", None)),
             "heads": Tensor("float32", ("batch", None, None, None)),
+        },
+        aside=True,
+    ),
+    # A piece of a stream → the logits of some positions in it, and the frames in their middles.
+    "stream": Graph(
+        inputs={"frames": Tensor("float32", ("batch", None, None))},
+        outputs={
+            "logits": Tensor("float32", ("batch", None, None)),
+            "middles": Tensor("int64", ("batch", None)),
         },
         aside=True,
     ),
@@ -151,10 +163,21 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    def run(graph: str, items: Sequence[Item]) -> list[Row]:
-        return rows_of(model.run(graph, {"features": stack(items, "features")}))
+    """Pieces of recordings and of live streams share a batch, but no graph."""
+    rows: list[Row] = [{}] * len(items)
+    for graph in dict.fromkeys(map(_graph, items)):
+        places = [place for place, item in enumerate(items) if _graph(item) == graph]
+        name = "frames" if graph == "stream" else "features"
+        taken = stack([items[place] for place in places], name)
+        for place, row in zip(places, rows_of(model.run(graph, {name: taken})), strict=True):
+            rows[place] = row
+    return rows
 
-    return either(items, "model", run)
+
+def _graph(item: Item) -> str:
+    """The one that takes an item: for live streams, for those who ask for its attention, or for
+    all others."""
+    return "stream" if "frames" in item else EXPLAINING if MARK in item else "model"
 
 
 def maps(item: Item, row: Row, assets: Assets) -> Iterator[Weights]:
@@ -191,7 +214,7 @@ def postprocess(
 
 
 def cost(item: Item) -> int:
-    return len(item["features"])
+    return len(item["features"] if "features" in item else item["frames"])
 
 
 def example() -> Request:

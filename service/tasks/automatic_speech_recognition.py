@@ -19,6 +19,7 @@ from service.contract import Graph, Tensor, decoding_step, encoded
 from service.decoder import complete
 from service.errors import InvalidInput
 from service.explanation import Axis, Weights, drawn
+from service.live.events import LiveEvent
 from service.log_mel import FRAMES, RATE_HZ, log_mel
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner
@@ -31,7 +32,7 @@ from service.transcript import TIMESTAMP_S, timed_texts, windows
 __all__ = ["MAX_NEW_TOKENS", "Assets", "generate", "load_assets"]
 
 RPC = "Transcribe"
-LIVE = True
+LIVE = LiveEvent
 EXPECTED = "open the window"
 MAX_BATCH_COST = 8
 """Windows in one batch; the keys and values of one take 18 MB (tiny) or 37 MB (base)."""

@@ -75,7 +75,7 @@ def main(
                 streams,
                 lambda: by_streams(server.grpc, served, requests // 2, streams, seed=seed),
             ),
-            (live, lambda: by_sockets(server.url, requests // 10, live, seed=seed)),
+            (live, lambda: by_sockets(server.url, served, requests // 10, live, seed=seed)),
         )
         if not any(task.live for task in served):
             todo = todo[:-1]

@@ -35,10 +35,8 @@ PACKED: Mapping[str, Callable[[bytes], bytes]] = {
 }
 LENGTHS = ("-1", "0", "99999999999", "x", "1e3")
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
-LIVE = "/attendant.v1.Attendant/TranscribeLive"
+LIVE = "/attendant.v1.Attendant/{}Live"
 CODES = {*ALWAYS, Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNAVAILABLE}
-SOCKET = "/automatic-speech-recognition/live"
-SPEECH = "automatic-speech-recognition"
 
 
 def ways(tasks: list[Task]) -> list[Way]:
@@ -87,7 +85,7 @@ def by_streams(address: str, tasks: list[Task], number: int, into: Findings, *, 
     """Messages of the Open Inference Protocol, one by one and as streams, and of live speech."""
     seeds = [way.request for way in ways(tasks) if way.method == INFER] or [b""]
     raw = st.one_of(st.sampled_from(seeds), mutated(seeds), st.binary(max_size=300))
-    live = (LIVE,) if any(task.name == SPEECH for task in tasks) else ()
+    live = [LIVE.format(task.rpc) for task in tasks if task.live]
     made = st.tuples(st.sampled_from((INFER, STREAM, *live)), st.lists(raw, max_size=4))
     with grpc.insecure_channel(address) as channel:
 
@@ -126,7 +124,7 @@ async def _listened(url: str, messages: list[bytes | str]) -> tuple[dict[str, An
         return last, socket.close_code
 
 
-def by_sockets(url: str, number: int, into: Findings, *, seed: int) -> None:
+def by_sockets(url: str, tasks: list[Task], number: int, into: Findings, *, seed: int) -> None:
     """Sockets of live speech: samples, texts and both, with any query."""
     queries = ("", "?rate_hz=8000", "?rate_hz=-1", "?rate_hz=x", "?language=%00", "?a=b")
     texts = st.sampled_from(("", "{}", "[" * 900, "a" * 2_000, '{"type": 5}'))
@@ -134,21 +132,20 @@ def by_sockets(url: str, number: int, into: Findings, *, seed: int) -> None:
         lambda many: (b"\x00\x40\x00\xc0" * many)[: 2 * many]
     )
     sent = st.lists(st.one_of(samples, samples, texts), max_size=4)
-    made = st.tuples(st.sampled_from(queries), sent)
+    paths = [f"/{task.name}/live{query}" for task in tasks if task.live for query in queries]
+    made = st.tuples(st.sampled_from(paths), sent)
 
     def send(example: Any) -> None:
-        query, messages = example
+        path, messages = example
         try:
-            last, code = asyncio.run(
-                asyncio.wait_for(_listened(url + SOCKET + query, messages), TIMEOUT_S)
-            )
+            last, code = asyncio.run(asyncio.wait_for(_listened(url + path, messages), TIMEOUT_S))
         except (aiohttp.ClientError, TimeoutError) as error:
             into.count(type(error).__name__)
-            into.miss(f"{error!r} for {query}", repr(messages).encode())
+            into.miss(f"{error!r} for {path}", repr(messages).encode())
             return
         said = str(last.get("status", last.get("type", "nothing")))
         into.count(said)
         if said in ("500", "nothing") or code == 1011:
-            into.miss(f"{last} and {code} for {query}", repr(messages).encode())
+            into.miss(f"{last} and {code} for {path}", repr(messages).encode())
 
     each(made, number, send, seeded=seed)
