@@ -12,8 +12,10 @@ import pytest
 import torch
 from fake_keywords import CONFIG, LABELS, sound, trained
 from PIL import Image
+from typer.testing import CliRunner
 
 from models import sizes, studies
+from models.__main__ import app
 from models.architectures import resnet, vit
 from models.architectures.keyword_transformer import Stream
 from models.catalogue import architecture
@@ -49,6 +51,19 @@ def test_a_page_without_marks_is_told_before_anything_is_trained(tmp_path: Path)
     (tmp_path / "truncated_attention.md").write_text("no marks")
     with pytest.raises(ValueError, match="lacks the marks"):
         studies.write("truncated_attention", data_dir=tmp_path, runs=tmp_path, docs=tmp_path)
+
+
+def test_the_command_knows_the_studies_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Path]] = []
+    monkeypatch.setattr(studies, "write", lambda name, **of: asked.append((name, of["runs"])))
+    run = CliRunner().invoke
+    assert run(app, ["study", "truncated_attention", "--runs", str(tmp_path)]).exit_code == 0
+    assert asked == [("truncated_attention", tmp_path)]
+    unknown = run(app, ["study", "astrology"])
+    assert unknown.exit_code == 2
+    assert "truncated_attention" in unknown.output
 
 
 @pytest.mark.parametrize("name", studies.names())
