@@ -11,7 +11,7 @@ from models.graph import head_dim
 from models.layers import Block
 from models.positions import Curve, RelativeBias, Rotation, rotation
 
-Points = Float[Tensor, "layers max_len width"] | None
+Points = Float[Tensor, "layers positions width"] | None
 """Of the curves that positions are on, where they are known already."""
 
 

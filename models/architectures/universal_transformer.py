@@ -25,7 +25,6 @@ from models.graph import (
 from models.halting import Halting, Thought
 from models.layers import (
     Block,
-    Cache,
     DecoderLayer,
     EncoderLayer,
     Memory,
@@ -36,6 +35,11 @@ from models.recipe import Recipe
 from models.score import IGNORE, sums
 from service.tasks.translation import CONTRACT
 
+Caches = tuple[
+    Float[Tensor, "batch heads_of_steps max_len head_dim"],
+    Float[Tensor, "batch heads_of_steps max_len head_dim"],
+]
+"""Keys and values of the positions so far; heads are those of all steps of thought, in order."""
 PONDER_COST = 0.01
 """Of a step of one position, in units of the loss."""
 
@@ -156,15 +160,12 @@ class UniversalTransformer(nn.Module):
         past_lengths: Int[Tensor, " batch"],
         source_lengths: Int[Tensor, " batch"],
         memory: Memory,
-        cache: Cache,
-    ) -> tuple[Float[Tensor, "batch vocab"], Cache]:
-        """One decoding step; the heads of a cache are those of all steps of thought, in order.
-
-        A position that has halted shows those that think on its last state.
-        """
+        caches: Caches,
+    ) -> tuple[Float[Tensor, "batch vocab"], Caches]:
+        """One decoding step; a position that has halted shows its last state to those who go on."""
         config, layer = self.config, self.decoder
         depths = torch.arange(config.max_steps, device=tokens.device)[:, None, None]
-        by_depth = [each.unflatten(1, (config.max_steps, -1)) for each in cache]  # type: ignore[no-untyped-call]
+        by_depth = [each.unflatten(1, (config.max_steps, -1)) for each in caches]  # type: ignore[no-untyped-call]
         positions = self.positions[past_lengths, None]
 
         def refine(step: Tensor, state: Tensor, *new: Tensor) -> tuple[Tensor, ...]:
@@ -196,7 +197,7 @@ class UniversalTransformer(nn.Module):
         seen = layer.before(layer.self_attention_norm, thought.last)
         final = layer.self_attention.joined(seen, None)[1:]
         after = []
-        for past, new, last in zip(cache, thought.carried, final, strict=True):
+        for past, new, last in zip(caches, thought.carried, final, strict=True):
             halted = last.unflatten(-1, (config.heads, -1))  # type: ignore[no-untyped-call]
             kept = torch.where(depths < thought.longest, new, halted).flatten(1, 2)[:, :, None]
             here = past_lengths[:, None, None, None].expand_as(kept)
