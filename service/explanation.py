@@ -17,7 +17,8 @@ from service.contract import Graph
 from service.errors import InvalidInput
 
 GRAPH = "attention"
-"""Its usual name; Whisper's is `alignment`."""
+GRAPHS = (GRAPH, "alignment")
+"""Its usual name, and Whisper's."""
 MARK = "explain"
 """The field of a request, and what an item has that is to be explained."""
 MAX_ITEMS = 16
@@ -61,7 +62,7 @@ class Weights:
 
 def check(contract: Mapping[str, Graph]) -> None:
     """Raises InvalidInput where a model, which has these graphs, cannot tell."""
-    if not any(graph.aside for graph in contract.values()):
+    if not any(name in contract for name in GRAPHS):
         raise InvalidInput(
             "this model was exported without the graph that tells where it attends", MARK
         )

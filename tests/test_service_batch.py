@@ -16,6 +16,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
 from typer.testing import CliRunner
 
 from service import setup
@@ -36,6 +37,12 @@ CAT = ROOT / "service" / "examples" / "cat.jpg"
 ENGLISH = ["--set", "source=en", "--set", "target=de", "--set", "beam_size=1"]
 pytestmark = pytest.mark.usefixtures("own_logging")
 ASKED = Asked(task="t", model="m:1", input="i", columns={}, fixed={}, shard_items=1)
+
+
+@pytest.fixture(autouse=True)
+def store_of_processes(own_store: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines in processes of their own look into the store of the test."""
+    monkeypatch.setenv("BENTOML_HOME", BentoMLContainer.bentoml_home.get())
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
