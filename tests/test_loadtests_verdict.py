@@ -15,8 +15,9 @@ def rows_of(run_rows: list[judge.Row]) -> dict[str, judge.Row]:
     return {row.figure: row for row in run_rows}
 
 
-def test_the_shipped_budgets_name_every_task() -> None:
-    assert set(budgets.read().tasks) == {task.name for task in tasks()}
+def test_the_shipped_budgets_are_those_of_tasks_that_were_measured() -> None:
+    assert {"translation", "image-classification"} <= set(budgets.read().tasks)
+    assert set(budgets.read().tasks) <= {task.name for task in tasks()}
 
 
 @pytest.mark.parametrize(

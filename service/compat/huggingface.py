@@ -1,4 +1,4 @@
-"""Hugging Face inference shapes → the four tasks: POST /models/ID and /pipeline/TASK.
+"""Hugging Face inference shapes → every task: POST /models/ID and /pipeline/TASK.
 
 ID is the name of a model, or of a task, with any owner before it. A translation names its languages
 as parameters, or in its path, as Transformers does: `translation_en_to_de`.
@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,7 +22,7 @@ from service.errors import InvalidInput, MalformedRequest, NotFound, refusal
 from service.http_body import binary_field
 from service.json_body import check_depth
 from service.openapi import HEADERS, PROBLEM
-from service.schema import RequestModel
+from service.schema import RequestModel, ResponseModel
 from service.tasks import Task
 
 PAIR = re.compile(r"translation_([a-z]{2,8})_to_([a-z]{2,8})")
@@ -89,7 +90,13 @@ FIELDS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "audio-classification": _classification,
     "automatic-speech-recognition": _transcription,
 }
-"""Task → its parameters as our fields; they are taken out of the given dict."""
+"""Task → its parameters as our fields; they are taken out of the given dict. Those of any other
+task are named as our fields are."""
+
+
+def _own(task: Task, parameters: dict[str, Any]) -> dict[str, Any]:
+    beside = {*task.request.model_fields} - {binary_field(task) or "text", "model"}
+    return {name: parameters.pop(name) for name in beside & {*parameters}}
 
 
 def _body(
@@ -127,7 +134,8 @@ def asked_of(
     binary = binary_field(task)
     value, given = _body(content, media, binary, depth_limit)
     parameters = {**given, **said}
-    fields = FIELDS[task.name](parameters)
+    of = FIELDS.get(task.name) or partial(_own, task)
+    fields = of(parameters)
     for name in parameters:
         if name not in IGNORED:
             raise _refused(name)
@@ -142,7 +150,8 @@ def shaped(task: str, answer: Any, *, timestamps: bool) -> Any:
     if task == "translation":
         return [{"translation_text": one.text} for one in answer.translations]
     if task != "automatic-speech-recognition":
-        return [label.model_dump() for label in answer.labels]
+        said = answer.model_dump(mode="json", exclude={*ResponseModel.model_fields})
+        return next((value for value in said.values() if isinstance(value, list)), said)
     if not timestamps:
         return {"text": answer.text}
     chunks = [{"text": s.text, "timestamp": [s.start_s, s.end_s]} for s in answer.segments]
@@ -158,7 +167,7 @@ def routes(entrance: Entrance) -> list[Route]:
         pair = PAIR.fullmatch(name)
         said = {"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}
         task = engine.tasks.get("translation" if pair else name)
-        return (task, said) if task and task.name in FIELDS else None
+        return (task, said) if task else None
 
     def found(name: str) -> tuple[Task, str, dict[str, str]]:
         """The task, the model and the parameters that an id, or a task in a path, stands for."""
@@ -168,7 +177,7 @@ def routes(entrance: Entrance) -> list[Route]:
             return model.task, last, {}
         if known := of_task(last):
             return known[0], "", known[1]
-        there = ", ".join(sorted({*registry.names(), *FIELDS}))
+        there = ", ".join(sorted({*registry.names(), *engine.tasks}))
         raise NotFound(f"there is no model {name[:64]!r}; there are {there}")
 
     def asked_in(path: Mapping[str, str]) -> tuple[Task, str, dict[str, str]]:
@@ -176,7 +185,8 @@ def routes(entrance: Entrance) -> list[Route]:
         if "task" not in path:
             return found(path["id"])
         if (known := of_task(path["task"])) is None:
-            raise NotFound(f"there is no task {path['task'][:64]!r}; there are {', '.join(FIELDS)}")
+            there = ", ".join(engine.tasks)
+            raise NotFound(f"there is no task {path['task'][:64]!r}; there are {there}")
         task, said = known
         if "id" not in path:
             return task, "", said
@@ -216,7 +226,7 @@ def paths(tasks: Mapping[str, Task]) -> dict[str, Any]:
             "operationId": f"Hugging Face {name}",
             "summary": f"inference by {name}",
             "parameters": [
-                {"name": name, "in": "path", "required": True, "schema": {"enum": sorted(FIELDS)}},
+                {"name": name, "in": "path", "required": True, "schema": {"enum": sorted(tasks)}},
                 *HEADERS,
             ],
             "requestBody": {"required": True, "content": content},

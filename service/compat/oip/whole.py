@@ -6,8 +6,9 @@ input's; rows of several lengths are filled up with nothing, 0 or NaN.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,9 @@ class Column:
 
     def of(self, answer: BaseModel) -> Any:
         """The element, or the row, of one answer."""
-        value = getattr(answer, self.fields[0])
-        return value if len(self.fields) == 1 else [getattr(one, self.fields[1]) for one in value]
+        first, *inner = self.fields
+        value = getattr(answer, first)
+        return [attrgetter(".".join(inner))(one) for one in value] if inner else value
 
     def array(self, answers: Sequence[BaseModel]) -> NDArray[Any]:
         values = [self.of(answer) for answer in answers]
@@ -61,6 +63,16 @@ class Column:
         return [value.encode() if isinstance(value, str) else value for value in known]
 
 
+def _leaves(model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], type]]:
+    """The values within one entry, at any depth; lists in a list of entries are no tensor."""
+    for name, field in model.model_fields.items():
+        label, element = kind(field.annotation)
+        if label != "repeated" and issubclass(element, BaseModel):
+            yield from (((name, *inner), type_) for inner, type_ in _leaves(element))
+        elif label != "repeated":
+            yield (name,), element
+
+
 def _columns(model: type[BaseModel], skip: Iterable[str] = ()) -> list[Column]:
     columns: list[Column] = []
     for name, field in model.model_fields.items():
@@ -69,13 +81,10 @@ def _columns(model: type[BaseModel], skip: Iterable[str] = ()) -> list[Column]:
         label, element = kind(field.annotation)
         if issubclass(element, BaseModel):
             taken = {column.spec.name for column in columns}
-            for inner, of in element.model_fields.items():
-                label, type_ = kind(of.annotation)
-                if label == "repeated":  # lists of lists of lists are no tensor
-                    continue
+            for fields, type_ in _leaves(element):
                 datatype, empty = KINDS[type_]
-                unique = f"{name}.{inner}" if inner in taken else inner
-                columns.append(Column(Spec(unique, datatype, (-1, -1)), (name, inner), empty))
+                unique = f"{name}.{fields[-1]}" if fields[-1] in taken else fields[-1]
+                columns.append(Column(Spec(unique, datatype, (-1, -1)), (name, *fields), empty))
         else:
             datatype, empty = KINDS[element]
             shape = (-1, -1) if label == "repeated" else (-1,)
