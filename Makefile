@@ -104,7 +104,7 @@ evaluate: $(DEVELOP)/.installed  ## measure the shipped models on DATA_DIR and r
 	$(DEVELOP)/bin/python -m models evaluate --all --data-dir $(DATA_DIR) --readme README.md
 
 tune: $(DEVELOP)/.installed  ## find the fastest way to run each model here (NAME for one of them)
-	for name in $(or $(NAME),translation image-classification audio-classification \
+	for name in $(or $(NAME),translation image-classification object-detection audio-classification \
 	  automatic-speech-recognition); do \
 	  $(DEVELOP)/bin/python -m export tune $$name --data-dir $(DATA_DIR) || exit 1; done
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service import audio, explanation, pixels
+from service import audio, explanation, picture, pixels
 from service.compat.libretranslate import docx, said, translate_file
 from service.compat.oip import raw, tensors, whole
 from service.live import incoming
@@ -16,7 +16,6 @@ from service.tasks import (
     Task,
     audio_classification,
     automatic_speech_recognition,
-    image_classification,
     tasks,
     translation,
 )
@@ -42,7 +41,7 @@ STREAMS = {
     "live_idle_s": ("s without audio", "504"),
 }
 FIXED = (
-    ("image", f"{image_classification.MAX_MEGAPIXELS} megapixels", "image-classification", "413"),
+    ("image", f"{picture.MAX_MEGAPIXELS} megapixels", "those with a picture", "413"),
     ("image", f"{pixels.MAX_STRETCH} times as long as wide", "image-classification", "422"),
     ("audio", f"{audio_classification.MAX_DURATION_S} s", "audio-classification", "413"),
     ("audio", f"{automatic_speech_recognition.MAX_DURATION_S} s", "automatic-speech-recognition",

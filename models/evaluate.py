@@ -5,7 +5,7 @@ from a running service.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -19,6 +19,7 @@ from sacrebleu import corpus_bleu
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from models import checkpoint
+from models.average_precision import average_precision
 from models.datasets import Example
 from models.reference import Reference
 from service import store
@@ -52,13 +53,14 @@ def word_error_rate(hypotheses: list[str], references: list[str]) -> float:
 
 @dataclass(frozen=True)
 class Measure:
-    """How a task is measured: its data sets, metric, and the texts of an answer."""
+    """How a task is measured: its data sets, metric, and what of an answer is compared."""
 
     datasets: Sequence[str]
     """The first where none is named."""
     metric: str
-    score: Callable[[list[str], list[str]], float]
-    texts: Callable[[Any], list[str]]
+    score: Callable[[list[Any], list[Any]], float | Mapping[str, float]]
+    """What the answers of a group hold, and what they should hold → the figure, or some by name."""
+    compared: Callable[[Any], list[Any]]
     higher_is_better: bool = True
 
 
@@ -78,6 +80,9 @@ MEASURES = {
         word_error_rate,
         lambda r: [r.text],
         higher_is_better=False,
+    ),
+    "object-detection": Measure(
+        ("garment_scenes",), "average precision, %", average_precision, lambda r: [r.detections]
     ),
 }
 
@@ -106,12 +111,23 @@ async def measure(predict: Predictor, task: Task, data: list[Example]) -> dict[s
 
     of = MEASURES[task.name]
     answers = [asyncio.ensure_future(ask(example)) for example in data]
-    groups: dict[str, tuple[list[str], list[str]]] = {}
+    groups: dict[str, tuple[list[Any], list[Any]]] = {}
     for answer, example in track(list(zip(answers, data, strict=True)), task.name):
         hypotheses, references = groups.setdefault(example.group, ([], []))
-        hypotheses += of.texts(await answer)
+        hypotheses += of.compared(await answer)
         references += example.references
-    return {name: round(of.score(*texts), 2) for name, texts in groups.items()}
+    return {
+        name: round(figure, 2)
+        for group, both in groups.items()
+        for name, figure in named(group, of.score(*both)).items()
+    }
+
+
+def named(group: str, scored: float | Mapping[str, float]) -> Mapping[str, float]:
+    """A figure by the name of its group, or several by that and their own."""
+    if isinstance(scored, Mapping):
+        return {f"{group}, {name}": figure for name, figure in scored.items()}
+    return {group: scored}
 
 
 async def from_store(task: Task, settings: Settings, model: str = "") -> Predictor:

@@ -195,7 +195,7 @@ def document(
         "info": {
             "title": "Attendant",
             "version": version_of(),
-            "description": "Attention models for translation, image classification and speech.",
+            "description": "Attention models for translation, pictures and speech.",
         },
         "paths": {
             path: {method: _guarded(operation) for method, operation in methods.items()}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loadtests.peers.peer import IMAGE, REFERENCE, SPEECH, TRANSLATION
 from loadtests.peers.race import Quality
-from models.evaluate import MEASURES
+from models.evaluate import word_error_rate
 
 EQUAL_TOKENS, SAME_CLASS = "equal tokens, %", "same class, %"
 DIFFERENCE, ERRORS = "largest difference of a logit", "word error rate, %"
@@ -26,8 +26,7 @@ def translation(reference: NDArray[Any], tokens: NDArray[Any]) -> dict[str, floa
 
 
 def speech(reference: NDArray[Any], texts: NDArray[Any]) -> dict[str, float]:
-    measure = MEASURES["automatic-speech-recognition"]
-    return {ERRORS: round(measure.score(texts.tolist(), reference.tolist()), 2)}
+    return {ERRORS: round(word_error_rate(texts.tolist(), reference.tolist()), 2)}
 
 
 def image(reference: NDArray[Any], logits: NDArray[Any]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -19,11 +19,11 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Example:
-    """A request of a data set with the texts its answer should have; groups are scored apart."""
+    """A request of a data set with what its answer should hold; groups are scored apart."""
 
     group: str
     request: RequestModel
-    references: list[str]
+    references: list[Any]
 
 
 class Dataset(Protocol):

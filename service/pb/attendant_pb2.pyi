@@ -148,6 +148,52 @@ class ClassifyImageResponse(_message.Message):
     labels: _containers.RepeatedCompositeFieldContainer[ClassifyImageResponse.Label]
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[ClassifyImageResponse.Label, _Mapping]]] = ...) -> None: ...
 
+class DetectObjectsRequest(_message.Message):
+    __slots__ = ("model", "explain", "image", "threshold", "max_detections")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    explain: bool
+    image: bytes
+    threshold: float
+    max_detections: int
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., image: _Optional[bytes] = ..., threshold: _Optional[float] = ..., max_detections: _Optional[int] = ...) -> None: ...
+
+class DetectObjectsResponse(_message.Message):
+    __slots__ = ("model", "timings_ms", "attention", "detections")
+    class Detection(_message.Message):
+        __slots__ = ("label", "score", "box")
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        SCORE_FIELD_NUMBER: _ClassVar[int]
+        BOX_FIELD_NUMBER: _ClassVar[int]
+        label: str
+        score: float
+        box: DetectObjectsResponse.Box
+        def __init__(self, label: _Optional[str] = ..., score: _Optional[float] = ..., box: _Optional[_Union[DetectObjectsResponse.Box, _Mapping]] = ...) -> None: ...
+    class Box(_message.Message):
+        __slots__ = ("xmin", "ymin", "xmax", "ymax")
+        XMIN_FIELD_NUMBER: _ClassVar[int]
+        YMIN_FIELD_NUMBER: _ClassVar[int]
+        XMAX_FIELD_NUMBER: _ClassVar[int]
+        YMAX_FIELD_NUMBER: _ClassVar[int]
+        xmin: int
+        ymin: int
+        xmax: int
+        ymax: int
+        def __init__(self, xmin: _Optional[int] = ..., ymin: _Optional[int] = ..., xmax: _Optional[int] = ..., ymax: _Optional[int] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
+    detections: _containers.RepeatedCompositeFieldContainer[DetectObjectsResponse.Detection]
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., detections: _Optional[_Iterable[_Union[DetectObjectsResponse.Detection, _Mapping]]] = ...) -> None: ...
+
 class TranslateRequest(_message.Message):
     __slots__ = ("model", "explain", "text", "source", "target", "beam_size", "max_new_tokens", "length_penalty", "alternatives")
     MODEL_FIELD_NUMBER: _ClassVar[int]

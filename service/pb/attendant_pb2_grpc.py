@@ -64,6 +64,11 @@ class AttendantStub:
                 request_serializer=service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyImageResponse.FromString,
                 _registered_method=True)
+        self.DetectObjects = channel.unary_unary(
+                '/attendant.v1.Attendant/DetectObjects',
+                request_serializer=service_dot_pb_dot_attendant__pb2.DetectObjectsRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.DetectObjectsResponse.FromString,
+                _registered_method=True)
         self.Translate = channel.unary_unary(
                 '/attendant.v1.Attendant/Translate',
                 request_serializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
@@ -126,6 +131,13 @@ class AttendantServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DetectObjects(self, request, context):
+        """picture → what is in it and where: object detection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Translate(self, request, context):
         """text in one language → text in another, by sentence: encoder-decoder translation.
         """
@@ -179,6 +191,11 @@ def add_AttendantServicer_to_server(servicer, server):
                     servicer.ClassifyImage,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.ClassifyImageResponse.SerializeToString,
+            ),
+            'DetectObjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectObjects,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.DetectObjectsRequest.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.DetectObjectsResponse.SerializeToString,
             ),
             'Translate': grpc.unary_unary_rpc_method_handler(
                     servicer.Translate,
@@ -358,6 +375,33 @@ class Attendant:
             '/attendant.v1.Attendant/ClassifyImage',
             service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.SerializeToString,
             service_dot_pb_dot_attendant__pb2.ClassifyImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectObjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/attendant.v1.Attendant/DetectObjects',
+            service_dot_pb_dot_attendant__pb2.DetectObjectsRequest.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.DetectObjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

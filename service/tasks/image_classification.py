@@ -5,12 +5,10 @@ one the middle square, 32 x 32 pixels small. Colour profiles are not applied, an
 only the first picture counts.
 """
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -20,8 +18,8 @@ from pydantic import BaseModel, Field
 
 from service import pixels
 from service.contract import Graph, Tensor
-from service.errors import InvalidInput, Problem, TooLarge, UnsupportedMedia
 from service.explanation import Weights, drawn, either
+from service.picture import FILE, MAX_IMAGE_BYTES, decoded, eight_bits, on_white, upright
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
@@ -30,11 +28,7 @@ RPC = "ClassifyImage"
 EXPECTED = "cat"
 MAX_BATCH_COST = 64
 """Pictures in one batch."""
-MAX_IMAGE_BYTES = 10 * 2**20
-MAX_MEGAPIXELS = 50
 SIDE = 32
-FORMATS = ("PNG", "JPEG", "WEBP")
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
 STD = np.array([0.2470, 0.2435, 0.2616], np.float32)
 """Red, green and blue over the train images of CIFAR-10, as shares of 255."""
@@ -46,7 +40,7 @@ class Request(RequestModel):
     image: bytes = Field(
         min_length=1,
         max_length=MAX_IMAGE_BYTES,
-        description=f"A PNG, JPEG or WebP file, up to 10 MiB and {MAX_MEGAPIXELS} megapixels.",
+        description=FILE,
     )
     top_k: int = Field(default=5, ge=1, le=100, description="Classes wanted, the likeliest first.")
 
@@ -83,65 +77,19 @@ MAPS = {"rollout": ("row", "column"), "heads": ("layer", "head", "row", "column"
 
 
 Pixels = Float32[ndarray, "3 height width"]
-T = TypeVar("T")
-
-
-def decoded(content: bytes, use: Callable[[Image.Image], T]) -> T:
-    """What `use` makes of a picture file that is opened and not yet decoded.
-
-    Raises UnsupportedMedia if it is none of the formats, TooLarge if it has too many pixels
-    (which the header tells, before anything is decoded) and InvalidInput if it is broken. All of
-    them name the field, and no bytes lead to any other error.
-    """
-    if not content.startswith(MAGIC):
-        raise UnsupportedMedia("not a PNG, JPEG or WebP picture", "image")
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_MEGAPIXELS * 1e6:
-                size = f"{width} x {height} pixels; at most {MAX_MEGAPIXELS} megapixels"
-                raise TooLarge(size, "image")
-            return use(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooLarge(f"at most {MAX_MEGAPIXELS} megapixels", "image") from error
-    except Problem:
-        raise
-    except pixels.Stretched as error:
-        raise InvalidInput(str(error), "image") from error
-    except Exception as error:  # Pillow raises ten different types for broken files.
-        raise InvalidInput("the picture cannot be decoded: the file is broken", "image") from error
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Red, green and blue, with transparency where there is any."""
-    if image.mode.startswith("I"):
-        # 16-bit grey. Pillow 12 would clip it at 255 instead of scaling it.
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    return _on_white(ImageOps.exif_transpose(_eight_bits(image)))
 
 
 def _upright_square(image: Image.Image) -> Image.Image:
     # A large JPEG is decoded at a fraction of its size, which is several times faster.
     image.draft("RGB", (4 * SIDE, 4 * SIDE))
-    image = _eight_bits(image)
+    image = eight_bits(image)
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     image = image.resize(
         (SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
     )
-    return _on_white(ImageOps.exif_transpose(image))
+    return on_white(ImageOps.exif_transpose(image))
 
 
 def square(content: bytes) -> UInt8[ndarray, "side side 3"]:
@@ -179,7 +127,7 @@ def load_assets(folder: Path) -> Assets:
     if not (folder / pixels.NAME).exists():
         return Assets(labels)
     as_checkpoint = pixels.read(folder / pixels.NAME)
-    return Assets(labels, lambda content: decoded(content, lambda of: as_checkpoint(_upright(of))))
+    return Assets(labels, lambda content: decoded(content, lambda of: as_checkpoint(upright(of))))
 
 
 def preprocess(request: Request, assets: Assets) -> list[Item]:
