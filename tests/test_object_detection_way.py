@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from export.model import export_model
+from export.published import from_published
 from export.source import Trained
 from models.architectures import detr
 from models.catalogue import architecture
@@ -90,6 +91,16 @@ def test_every_attention_becomes_an_op_of_the_target(published: tuple[Path, Mani
     stated = detr.attentions(detr.PRESETS["testing"])["model"].whole
     ops = published[1].parity.graphs["model"].attention_ops
     assert ops == {"MultiHeadAttention": stated}
+
+
+def test_what_was_published_can_be_exported_anew(
+    published: tuple[Path, Manifest], tmp_path: Path
+) -> None:
+    folder, manifest = published
+    anew = export_model(
+        from_published(folder), name=DETECTION.name, target="cpu", folder=tmp_path / folder.name
+    )
+    assert anew.files == manifest.files
 
 
 def test_every_door_finds_the_same(published: tuple[Path, Manifest]) -> None:

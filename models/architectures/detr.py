@@ -12,33 +12,24 @@ theirs); Chen et al. 2023, "Group DETR" (several sets of queries in training, on
 from dataclasses import dataclass, replace
 from math import isqrt, pi
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
+from models.architectures.vit import Stage
 from models.attention import attend, join_heads, split_heads
 from models.datasets import Batch
 from models.graph import Attentions, Graph
 from models.layers import FeedForward
 from models.recipe import Recipe
 from models.score import IGNORE
+from models.set_prediction import Boxes, Logits, matched, overlap, set_loss
 from service.tasks.object_detection import CONTRACT
 
-CLASS_COST, L1_COST, GIOU_COST = 1.0, 5.0, 2.0
-"""Weights of the parts of the loss, and of the cost of a match (Carion et al. 2020, A.4)."""
-NOTHING_WEIGHT = 0.2
-"""Of guesses that are matched with nothing, which are most (there: 0.1, of 100 guesses)."""
 FIRST_SIZE = 0.4
 """Side of the boxes that refinement begins from, as a share of the picture's."""
 FOUND_IOU = 0.5
 """A guess of the right class finds an object if the boxes overlap as much."""
-
-Logits = Float[Tensor, "sets guesses classes_and_nothing"]
-Boxes = Float[Tensor, "sets guesses 4"]
-"""Centre, width and height, as shares of the picture's sides."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +77,6 @@ PRESETS = {
         stem=(32, 64, 128),
     ),
 }
-
-
-class Stage(nn.Sequential):
-    """Two 3x3 convolutions, the first with a pooling that halves the side."""
-
-    def __init__(self, channels_in: int, channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
-            nn.MaxPool2d(2),
-            nn.BatchNorm2d(channels),
-            nn.GELU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.GELU(),
-        )
 
 
 def grid(points: int) -> Float[Tensor, "places 2"]:
@@ -255,9 +231,10 @@ class Detr(nn.Module):
         self, memory: Float[Tensor, "batch places width"], *, groups: int
     ) -> list[tuple[Logits, Boxes]]:
         """What each layer says, of all queries of so many groups."""
-        rows = memory.shape[0]
-        x = self.content[:groups].flatten(0, 1).expand(rows, -1, -1)
-        near = self.anchors[:groups].flatten(0, 1).expand(rows, -1, -1)
+        rows, asked = memory.shape[0], groups * self.config.queries
+        # Cut when there is a batch: export would fold a part of what is small under a new name.
+        x = self.content.flatten(0, 1).expand(rows, -1, -1)[:, :asked]
+        near = self.anchors.flatten(0, 1).expand(rows, -1, -1)[:, :asked]
         said = []
         for layer in self.decoder:
             at = place_vectors(near[..., :2].sigmoid(), self.waves)
@@ -287,60 +264,6 @@ class Detr(nn.Module):
 
 def build(config: Config) -> Detr:
     return Detr(config)
-
-
-def overlap(
-    one: Float[Tensor, "*sets 4"], other: Float[Tensor, "*sets 4"]
-) -> tuple[Float[Tensor, "*sets"], Float[Tensor, "*sets"]]:
-    """Intersection over union, and its generalisation to boxes apart (Rezatofighi et al. 2019)."""
-    lows = [box[..., :2] - box[..., 2:] / 2 for box in (one, other)]
-    highs = [box[..., :2] + box[..., 2:] / 2 for box in (one, other)]
-    shared = (torch.minimum(*highs) - torch.maximum(*lows)).clamp(min=0).prod(-1)
-    hull = (torch.maximum(*highs) - torch.minimum(*lows)).prod(-1)
-    union = one[..., 2:].prod(-1) + other[..., 2:].prod(-1) - shared
-    iou = shared / union.clamp(min=1e-6)
-    return iou, iou - 1 + union / hull.clamp(min=1e-6)
-
-
-def matched(
-    logits: Logits,
-    boxes: Boxes,
-    labels: Int[Tensor, "sets objects"],
-    true_boxes: Float[Tensor, "sets objects 4"],
-) -> Int[Tensor, "sets objects"]:
-    """The guess that stands for each object: those that cost least together, each for one only.
-
-    A label of `IGNORE` costs nothing, and its guess has no meaning.
-    """
-    with torch.no_grad():
-        there = (labels != IGNORE)[..., None]
-        chosen = labels.clamp(min=0)[:, None].expand(-1, logits.shape[1], -1)
-        likely = logits.softmax(-1).gather(2, chosen).transpose(1, 2)
-        far = torch.cdist(true_boxes, boxes, p=1)
-        apart = -overlap(true_boxes[:, :, None], boxes[:, None])[1]
-        cost = there * (-CLASS_COST * likely + L1_COST * far + GIOU_COST * apart)
-    best = [linear_sum_assignment(each)[1] for each in cost.numpy()]
-    return torch.from_numpy(np.stack(best))
-
-
-def set_loss(logits: Logits, boxes: Boxes, batch: Batch) -> Float[Tensor, ""]:
-    """Cross entropy of all guesses, L1 and generalised IoU of those that stand for an object."""
-    logits, boxes = logits.float(), boxes.float()
-    groups = len(logits) // len(batch["labels"])
-    labels = batch["labels"].repeat_interleave(groups, dim=0)
-    true_boxes = batch["boxes"].repeat_interleave(groups, dim=0)
-    nothing = logits.shape[2] - 1
-    there, rows = labels != IGNORE, torch.arange(len(labels))[:, None]
-    guesses = matched(logits, boxes, labels, true_boxes)
-    classes = torch.full(logits.shape[:2], nothing)
-    classes[rows, guesses] = labels.where(there, nothing)
-    weights = torch.ones(nothing + 1)
-    weights[nothing] = NOTHING_WEIGHT
-    named = functional.cross_entropy(logits.flatten(0, 1), classes.flatten(), weights)
-    own, true = boxes[rows, guesses][there], true_boxes[there]
-    far = (own - true).abs().sum(-1).mean()
-    apart = 1 - overlap(own, true)[1].mean()
-    return CLASS_COST * named + L1_COST * far + GIOU_COST * apart
 
 
 def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
