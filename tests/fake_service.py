@@ -28,7 +28,7 @@ from service.tasks import automatic_speech_recognition as speech
 from service.tasks import tasks
 
 TESTS = Path(__file__).parent
-SHIPPED = ("audio-classification", "image-classification", "translation")
+SHIPPED = ("audio-classification", "image-classification", "object-detection", "translation")
 
 
 @contextmanager

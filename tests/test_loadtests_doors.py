@@ -11,6 +11,7 @@ EVERYWHERE = {"REST", "gRPC", "OIP-REST", "OIP-gRPC", "HuggingFace"}
 STREAMS = {"REST-stream", "gRPC-stream"}
 DOORS = {
     "image-classification": EVERYWHERE,
+    "object-detection": EVERYWHERE,
     "audio-classification": EVERYWHERE,
     "translation": EVERYWHERE | STREAMS | {"LibreTranslate"},
     "automatic-speech-recognition": EVERYWHERE | STREAMS | {"OpenAI"},

@@ -1,4 +1,4 @@
-"""huggingface_hub.InferenceClient 2.4 against a service: the four tasks, options and errors.
+"""huggingface_hub.InferenceClient 2.4 against a service: tasks, options and errors.
 
 Arguments: HTTP port, gRPC port, folder of examples.
 """
@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 base = f"http://127.0.0.1:{sys.argv[1]}"
 examples = Path(sys.argv[3])
 cat, yes, speech = (examples / name for name in ("cat.jpg", "yes.flac", "speech.flac"))
+garments = examples / "garments.png"
 
 
 def at(path: str) -> InferenceClient:
@@ -35,6 +36,12 @@ assert len(images.image_classification(cat, function_to_apply="softmax")) == 5
 status, said = refused(images.image_classification, cat, function_to_apply="sigmoid")
 assert (status, "softmax" in said) == (422, True), said
 assert refused(images.image_classification, b"no picture")[0] == 415
+
+objects = at("/models/object-detection")
+found = objects.object_detection(str(garments))
+assert "Trouser" in [one.label for one in found]
+assert all(0 <= one.box.xmin < one.box.xmax <= 64 for one in found)
+assert len(objects.object_detection(garments, threshold=0.01)) > len(found)
 
 sound = at("/models/attendant/audio-classification").audio_classification(yes, top_k=2)
 assert [label.label for label in sound] == ["yes", "_unknown_"]
