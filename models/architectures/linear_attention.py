@@ -233,11 +233,11 @@ RECIPES = {
         dataset="multi30k",
         task="translation",
         data={"batch_tokens": 3_072, "vocab": 4_000},
-        steps=1_800,
+        steps=1_000,
         decay_share=0.7,
         learning_rate=3e-3,
-        warmup_steps=150,
-        evaluate_every_steps=200,
+        warmup_steps=100,
+        evaluate_every_steps=100,
     ),
 }
 

@@ -193,11 +193,11 @@ RECIPES = {
         dataset="multi30k",
         task="translation",
         data={"batch_tokens": 3_072, "vocab": 4_000},
-        steps=1_500,
+        steps=1_100,
         decay_share=0.7,
         learning_rate=3e-3,
         warmup_steps=100,
-        evaluate_every_steps=250,
+        evaluate_every_steps=100,
     ),
 }
 
