@@ -30,7 +30,7 @@ def trace(graph: Graph, lowering: Lowering) -> ir.Model:
     """Trace a graph with its first case and lower its attention; raises `TraceError`.
 
     Weights keep their names and layout, so that another set of weights fits the same graph:
-    folding a transposed weight into a new initializer is left to the runtime.
+    folding a transposed or split weight into new initializers is left to the runtime.
     """
     inputs = graph.inputs(**graph.cases[0])
     specs = {name: spec_of(name, graph.contract.inputs) for name in inputs}
@@ -67,7 +67,7 @@ def trace(graph: Graph, lowering: Lowering) -> ir.Model:
         model,
         input_size_limit=SMALL_ELEMENTS,
         output_size_limit=SMALL_ELEMENTS,
-        should_fold=lambda node: False if node.op_type == "Transpose" else None,
+        should_fold=lambda node: False if node.op_type in ("Transpose", "Split") else None,
     )
     for node in model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces of the tracing

@@ -10,11 +10,16 @@ import torch
 from conftest import SENTENCES
 from test_service_life import OWN, Service, run, running
 
+from export import quantize
 from export.model import export_model
+from export.precision import ranges, to_int8
+from export.publish import seal
+from export.published import from_published
 from export.source import Trained
 from models.catalogue import architecture
 from models.reference import Reference
 from models.subword import train_subwords
+from service import manifest as manifests
 from service import store
 from service.manifest import Data
 from service.pb import attendant_pb2 as pb
@@ -33,10 +38,12 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(params=["linear_attention", "seq2seq_attention"])
-def served(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, list[str]]:
-    """A model of random weights in the store: its tag, and what torch answers."""
-    of = architecture(request.param)
+every = pytest.mark.parametrize("name", ["linear_attention", "seq2seq_attention"])
+
+
+def published(name: str, tmp_path: Path) -> tuple[Path, Reference]:
+    """The folder of a model of random weights, and the model by torch."""
+    of = architecture(name)
     model = of.build(replace(of.presets["testing"], vocab=VOCAB)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -51,10 +58,15 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, list[st
         recipe={},
         task="translation",
     )
-    export_model(trained, name="recurrent", target="cpu", folder=tmp_path / "recurrent")
+    folder = tmp_path / "recurrent"
+    export_model(trained, name=folder.name, target="cpu", folder=folder)
+    return folder, Reference(of.graphs(model))
+
+
+def answered(reference: Reference, folder: Path) -> list[str]:
+    """What torch answers, one request after the other."""
     task = task_named("translation")
-    assets = task.load_assets(tmp_path)
-    reference = Reference(of.graphs(model))
+    assets = task.load_assets(folder)
     expected = []
     for asked in ASKED:
         wanted = Request(source="en", target="de", **asked)
@@ -62,7 +74,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, list[st
         answer = task.postprocess(wanted, assets, items, task.forward(reference, assets, items))
         assert isinstance(answer, Response)
         expected.append(answer.translations[0].text)
-    return store.install(tmp_path / "recurrent"), expected
+    return expected
 
 
 async def over_rest(service: Service, asked: dict[str, Any]) -> tuple[str, str]:
@@ -80,8 +92,10 @@ async def over_rpc(service: Service, asked: dict[str, Any]) -> tuple[str, str]:
     return told.model, told.translations[0].text
 
 
-def test_both_doors_answer_as_torch_does_whoever_else_asks(served: tuple[str, list[str]]) -> None:
-    tag, expected = served
+@every
+def test_both_doors_answer_as_torch_does_whoever_else_asks(name: str, tmp_path: Path) -> None:
+    folder, reference = published(name, tmp_path)
+    tag, expected = store.install(folder), answered(reference, folder)
     assert len(set(expected)) > 1, "the model of this test should tell sentences apart"
 
     async def scenario() -> None:
@@ -91,3 +105,23 @@ def test_both_doors_answer_as_torch_does_whoever_else_asks(served: tuple[str, li
             assert answers == [(tag, text) for text in expected] * 6
 
     run(scenario)
+
+
+@every
+def test_int8_is_for_matrices_and_not_for_what_passes_between_the_graphs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = published(name, tmp_path)
+    manifest = manifests.read(folder)
+    assert ranges(folder, tmp_path) == {}
+    monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 256)
+    rounded = seal(folder, to_int8(folder, manifest, {}))
+    assert rounded.version != manifest.version
+    store.open_model(folder, task_named("translation"), threads=1)  # raises if a graph is wrong
+
+
+@every
+def test_a_published_folder_is_exported_again(name: str, tmp_path: Path) -> None:
+    folder, _ = published(name, tmp_path)
+    again = export_model(from_published(folder), name="again", target="onnx", folder=tmp_path / "b")
+    assert again.parity.graphs.keys() == {"encoder", "decoder"}

@@ -34,11 +34,13 @@ MODELS = {"softmax": "transformer", "linear": "linear_attention"}
 COLOURS = {"softmax": "#d1495b", "linear": "#00798c"}
 LENGTHS = (64, 256, 1_024, 2_048, 4_096, 8_192, 16_384)
 """Tokens that each row has behind it."""
+PRESET = "small"
 SOURCE_TOKENS = 32
 ROWS = 8
 STEPS = 20
 """At each length and turn."""
 BEGIN, END = "<!-- lengths: written by make bench-lengths -->", "<!-- end of lengths -->"
+app = typer.Typer(add_completion=False)
 Figures = dict[str, dict[int, dict[str, float]]]
 """Attention → length → figure."""
 
@@ -47,7 +49,7 @@ def exported(name: str, folder: Path, *, longest: int, threads: int) -> Model:
     """The model of an architecture, with positions for so many tokens."""
     of = architecture(name)
     torch.manual_seed(0)
-    model = of.build(replace(of.presets["small"], max_len=longest + STEPS)).eval()
+    model = of.build(replace(of.presets[PRESET], max_len=longest + STEPS)).eval()
     trained = Trained(of, model, assets=[], data=Data(source="none", licence="none"), recipe={})
     export_model(trained, name=name, target="cpu", folder=folder / name)
     opened, _ = open_model(folder / name, task_named("translation"), threads=threads)
@@ -152,6 +154,7 @@ def rewritten(text: str, lines: str) -> str:
     return f"{head}{BEGIN}\n{lines}\n{END}{tail}"
 
 
+@app.command()
 def main(
     threads: Annotated[int, typer.Option(min=1)] = 2,
     turns: Annotated[int, typer.Option(min=1)] = 7,
@@ -175,4 +178,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()
