@@ -20,7 +20,8 @@ def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(lengths, "ROWS", 2)
     monkeypatch.setattr(lengths, "STEPS", 2)
     monkeypatch.setattr(lengths, "LENGTHS", (64, 256, 1_024))
-    page = tmp_path / "linear_attention.md"
+    page = tmp_path / "systems" / "linear_attention.md"
+    page.parent.mkdir()
     page.write_text(f"before\n{lengths.BEGIN}\nold\n{lengths.END}\nafter\n", encoding="utf-8")
     return tmp_path
 
@@ -33,7 +34,7 @@ def measure(docs: Path) -> None:
 
 def test_a_cache_grows_with_the_text_and_a_state_does_not(docs: Path) -> None:
     measure(docs)
-    found = json.loads((docs / "linear_attention.json").read_text())
+    found = json.loads((docs / "benchmarks" / "lengths.json").read_text())
     kib = {
         name: {int(length): each["row_kib"] for length, each in found[name].items()}
         for name in ("softmax", "linear")
@@ -47,13 +48,13 @@ def test_a_cache_grows_with_the_text_and_a_state_does_not(docs: Path) -> None:
 
 def test_the_page_keeps_its_words_and_gets_the_table_and_the_plot(docs: Path) -> None:
     measure(docs)
-    page = (docs / "linear_attention.md").read_text(encoding="utf-8")
+    page = (docs / "systems" / "linear_attention.md").read_text(encoding="utf-8")
     assert page.startswith("before\n")
     assert page.endswith("after\n")
     assert "old" not in page
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert [row.split(" ")[1] for row in rows[1:]] == ["64", "256"]
-    assert (docs / "linear_attention.png").read_bytes().startswith(b"\x89PNG")
+    assert (docs / "benchmarks" / "lengths.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_page_without_its_marks_is_left_as_it_is() -> None:

@@ -159,9 +159,9 @@ def main(
     threads: Annotated[int, typer.Option(min=1)] = 2,
     turns: Annotated[int, typer.Option(min=1)] = 7,
     longest: Annotated[int, typer.Option(min=64, help="Leave out what is longer.")] = LENGTHS[-1],
-    docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs/systems"),
+    docs: Annotated[Path, typer.Option(help="Where page and plot go.")] = Path("docs"),
 ) -> None:
-    """Measure, and write linear_attention.json, .png and the table of linear_attention.md."""
+    """Measure; write benchmarks/lengths.json, .png and the table in systems/linear_attention.md."""
     lengths = tuple(length for length in LENGTHS if length <= longest)
     with TemporaryDirectory() as made:
         models = {
@@ -169,11 +169,12 @@ def main(
             for name, of in MODELS.items()
         }
         figures = measured(models, lengths, turns=turns)
-    page = docs / "linear_attention.md"
+    page, benchmarks = docs / "systems" / "linear_attention.md", docs / "benchmarks"
+    benchmarks.mkdir(exist_ok=True)
     page.write_text(rewritten(page.read_text("utf-8"), table(figures, threads)), "utf-8")
     found: dict[str, Any] = {"rows": ROWS, "threads": threads, "turns": turns, **figures}
-    (docs / "linear_attention.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    draw(figures, docs / "linear_attention.png")
+    (benchmarks / "lengths.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    draw(figures, benchmarks / "lengths.png")
     typer.echo(table(figures, threads))
 
 
