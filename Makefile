@@ -207,8 +207,9 @@ bench-systems: $(DEVELOP)/.installed  ## latency and throughput of each through 
 comparison: $(DEVELOP)/.installed  ## write docs/comparison.md from what was recorded
 	$(DEVELOP)/bin/python -m models compare
 
-proto: $(DEVELOP)/.installed  ## write service/pb from service/tasks
+proto: $(DEVELOP)/.installed  ## write service/pb and the tasks' parts of deploy/kubernetes
 	$(DEVELOP)/bin/python -m service.pb
+	PYTHONPATH=. $(DEVELOP)/bin/python deploy/kubernetes/tasks.py
 
 lock:  ## resolve requirements/*.in into the pinned *.txt
 	for name in serve develop clients image ray; do \

@@ -79,11 +79,33 @@ def module(folder: Path) -> tuple[Architecture, nn.Module]:
         state[f"{norm}.running_var"].fill_(1 - epsilon)
         state[f"{norm}.weight"].fill_(1)
         tensors |= {f"{norm}.{kind}": state[f"{norm}.{kind}"] for kind in _NORM}
-    missing = [name for name in state if name not in tensors and "num_batches" not in name]
+    for name, norm in model.named_modules():
+        # One without gain and bias leaves nothing of itself in the convolution it was folded into.
+        if isinstance(norm, nn.BatchNorm2d) and not norm.affine:
+            folded = {"running_mean": 0.0, "running_var": 1 - norm.eps}
+            for kind, value in folded.items():
+                if f"{name}.{kind}" not in tensors:
+                    tensors[f"{name}.{kind}"] = state[f"{name}.{kind}"].fill_(value)
+    needed = served(of, model)
+    missing = [
+        name
+        for name in state
+        if name in needed and name not in tensors and "num_batches" not in name
+    ]
     if missing:
         raise KeyError(f"{folder} lacks {', '.join(missing)}")
     model.load_state_dict(state)
     return of, model
+
+
+def served(of: Architecture, model: nn.Module) -> set[str]:
+    """The tensors that its graphs hold; what else a model has was for its training."""
+    held = {
+        tensor.data_ptr()
+        for graph in of.graphs(model)
+        for tensor in graph.module.state_dict().values()
+    }
+    return {name for name, tensor in model.state_dict().items() if tensor.data_ptr() in held}
 
 
 _NORM = ("weight", "bias", "running_mean", "running_var")

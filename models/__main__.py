@@ -177,12 +177,15 @@ def evaluate(
     if dataset and (every or dataset not in evaluation.MEASURES[str(name)].datasets):
         of = "all tasks" if every else str(name)
         raise typer.BadParameter(f"--dataset {dataset!r} is none of {of}")
-    figures = {
-        each: asyncio.run(
-            _measured(task_of(each), data_dir, dataset, split, run_dir, url, model, data)
-        )
-        for each in (known if every else [str(name)])
-    }
+    figures = {}
+    for each in known if every else [str(name)]:
+        measured = _measured(task_of(each), data_dir, dataset, split, run_dir, url, model, data)
+        try:
+            figures[each] = asyncio.run(measured)
+        except FileNotFoundError as missing:
+            if not every:
+                raise
+            typer.echo(f"{each} is left out: there is no {missing.filename}", err=True)
     typer.echo(json.dumps(figures, indent=1))
     if readme:
         table.rewrite(readme, figures)

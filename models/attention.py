@@ -20,13 +20,13 @@ from torch.nn import functional
 def attend(
     query: Float[Tensor, "batch heads tgt_len head_dim"],
     key: Float[Tensor, "batch heads src_len head_dim"],
-    value: Float[Tensor, "batch heads src_len head_dim"],
+    value: Float[Tensor, "batch heads src_len value_dim"],
     *,
     mask: Bool[Tensor, " #batch #heads #tgt_len src_len"]
     | Float[Tensor, " #batch #heads tgt_len src_len"]
     | None = None,
     causal: bool = False,
-) -> Float[Tensor, "batch heads tgt_len head_dim"]:
+) -> Float[Tensor, "batch heads tgt_len value_dim"]:
     """Scaled dot-product attention over a whole sequence.
 
     `mask` is True where a key is kept, or holds floats that are added to the scores.

@@ -6,10 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models.datasets import Batch, Loader
 from models.graph import Attentions
+from models.optimizers import optimizers
 from models.recipe import Recipe
 
 REQUIRED = (
@@ -33,6 +35,8 @@ class Architecture:
     attentions: Callable[[Any], Mapping[str, Attentions]]
     """Config → graph → how often it attends."""
     recipes: Mapping[str, Recipe]
+    optimizers: Callable[[nn.Module, Recipe], list[torch.optim.Optimizer]] = optimizers
+    """Those of all models, unless the file defines its own."""
 
 
 def architecture_names() -> list[str]:
@@ -57,6 +61,7 @@ def architecture(name: str) -> Architecture:
         module.TOLERANCE,
         module.attentions,
         module.RECIPES,
+        getattr(module, "optimizers", optimizers),
     )
 
 

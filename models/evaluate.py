@@ -18,7 +18,7 @@ from rich.progress import track
 from sacrebleu import corpus_bleu
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from models import checkpoint
+from models import checkpoint, frechet
 from models.average_precision import average_precision
 from models.datasets import Example
 from models.reference import Reference
@@ -83,6 +83,19 @@ MEASURES = {
     ),
     "object-detection": Measure(
         ("garment_scenes",), "average precision, %", average_precision, lambda r: [r.detections]
+    ),
+    "graph-classification": Measure(
+        ("solubility",), "accuracy, %", _accuracy, lambda r: [r.labels[0].label]
+    ),
+    "node-classification": Measure(
+        ("mushroom_body",), "accuracy, %", _accuracy, lambda r: [node.label for node in r.nodes]
+    ),
+    "unconditional-image-generation": Measure(
+        ("fashion_mnist",),
+        "Fréchet distance",
+        frechet.distance,
+        lambda r: [picture.image for picture in r.pictures],
+        higher_is_better=False,
     ),
 }
 

@@ -16,7 +16,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from models import checkpoint
 from models.catalogue import Architecture, dataset_loader
 from models.datasets import Batch, Dataset
-from models.optimizers import optimizers
 from models.plot import plot_metrics
 from models.recipe import Recipe
 
@@ -126,7 +125,7 @@ def fit(
     With `patience` in the recipe the metrics are those of the best weights.
     """
     data, dev = splits
-    steppers = optimizers(model, recipe)
+    steppers = architecture.optimizers(model, recipe)
     start = checkpoint.restore(run_dir, model, steppers) if resume else 0
     before = checkpoint.read(run_dir) if resume else {}
     best = checkpoint.best_of(before)
@@ -199,7 +198,7 @@ def _step(
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for stepper in steppers:
         for group in stepper.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("pace", 1.0)
         stepper.step()
         stepper.zero_grad()
 

@@ -104,6 +104,7 @@ ORT_TYPES = {
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
     "tensor(int8)": "int8",
+    "tensor(bool)": "bool",
     "tensor(float16)": "float16",
     "tensor(float)": "float32",
 }

@@ -173,11 +173,16 @@ class ClientLeft(Problem):
     title = "client left"
 
 
+def _is_name(part: str) -> bool:
+    """Of a field, and not of a type: `list[str]` and `str` stand for members of a union."""
+    return part.isidentifier() and part not in ("bool", "bytes", "float", "int", "str")
+
+
 def refusal(error: ValidationError) -> InvalidInput:
     """What pydantic found wrong, with the field and the limit in pydantic's words."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     # Each member of `str | list[str]` reports a fault. Meant is the one that is not about the type,
     # or that lies deepest: an element of the list, and not that a list is no string.
     fault = max(faults, key=lambda one: (not one["type"].endswith("_type"), len(one["loc"])))
-    where = [str(part) for i, part in enumerate(fault["loc"]) if i == 0 or isinstance(part, int)]
+    where = [str(part) for part in fault["loc"] if isinstance(part, int) or _is_name(part)]
     return InvalidInput(fault["msg"].removeprefix("Value error, "), ".".join(where) or None)

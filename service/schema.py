@@ -1,16 +1,38 @@
 """JSON or protobuf fields → typed requests; answers → the members that all of them share."""
 
+import base64
 import operator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from service.explanation import AttentionMap
 
 Score = Annotated[float, AfterValidator(partial(round, ndigits=6))]
 """Rounded to what float32 knows of it."""
 Milliseconds = Annotated[float, AfterValidator(partial(round, ndigits=3))]
+
+
+def _bytes(value: Any) -> Any:
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+
+File = Annotated[
+    bytes,
+    BeforeValidator(_bytes),
+    PlainSerializer(lambda content: base64.b64encode(content).decode(), when_used="json"),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+"""Bytes in an answer; JSON has them in base64."""
 
 
 class RequestModel(BaseModel):
@@ -26,6 +48,16 @@ class RequestModel(BaseModel):
     explain: bool = Field(
         default=False, description="The answer tells where the model attended; not every one can."
     )
+
+
+def input_field(request: type[BaseModel]) -> str:
+    """What a request is about: the first field that it must have, or else the first of its own."""
+    own = {
+        name: field
+        for name, field in request.model_fields.items()
+        if name not in RequestModel.model_fields
+    }
+    return next((name for name, field in own.items() if field.is_required()), next(iter(own)))
 
 
 class Partial(BaseModel):

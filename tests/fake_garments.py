@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets import garment_scenes
+from models.datasets import fashion_mnist
 
 SHAPES = 10
 
@@ -25,7 +25,7 @@ def _write(path: Path, header: bytes, content: bytes) -> None:
 
 def write_garments(data_dir: Path, *, rounds: int = 502) -> None:
     """Files of `rounds` shapes of each class for train and dev, and of two rounds for test."""
-    folder = data_dir / garment_scenes.PATH
+    folder = data_dir / fashion_mnist.PATH
     folder.mkdir(parents=True)
     for part, count in (("train", rounds * SHAPES), ("t10k", 2 * SHAPES)):
         labels = np.arange(count) % SHAPES

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import runpy
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -206,3 +207,9 @@ def test_probes_ports_and_metrics_are_those_of_the_running_service(tiny_translat
                 assert f'{metric}{{model="translation",task="translation"}}' in text
 
     asyncio.run(scenario())
+
+
+def test_the_parts_of_each_task_are_what_would_be_written_now() -> None:
+    script = runpy.run_path(str(FOLDER / "tasks.py"))
+    for path, text in script["written"]():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run deploy/kubernetes/tasks.py"

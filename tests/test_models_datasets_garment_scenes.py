@@ -7,7 +7,7 @@ import pytest
 import torch
 from fake_garments import SHAPES, drawn, write_garments
 
-from models.datasets import garment_scenes
+from models.datasets import fashion_mnist, garment_scenes
 from models.score import IGNORE
 
 OPTIONS = {"batch_size": 8, "scenes": 12}
@@ -118,6 +118,6 @@ def test_requests_are_the_scenes_as_files_with_what_is_there(data_dir: Path) -> 
 def test_without_garments_it_says_where_they_are_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(garment_scenes, "DEBIAN", tmp_path / "none")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="install dataset-fashion-mnist"):
         garment_scenes.read(tmp_path, "train")

@@ -104,5 +104,5 @@ def test_every_task_speaks_of_types_that_the_runtime_has() -> None:
     for task in tasks():
         for graph in task.contract.values():
             for name, tensor in {**graph.inputs, **graph.outputs}.items():
-                assert tensor.dtype in ("int32", "int64", "float32"), (task.name, name)
+                assert tensor.dtype in ("bool", "int32", "int64", "float32"), (task.name, name)
                 assert tensor.axes[0] == "batch", (task.name, name)

@@ -57,10 +57,24 @@ def _recording(example: Any, random: Random) -> dict[str, Any]:
     return {"audio": written.getvalue()}
 
 
+def _garment(_: Any, random: Random) -> dict[str, Any]:
+    return {"count": random.randint(1, 8), "seed": random.randrange(1_000)}
+
+
+def _graph(example: Any, random: Random) -> dict[str, Any]:
+    """Nodes as those of the example, each tied to one before it."""
+    known = [node.model_dump() for node in example.graph.nodes]
+    size = random.randint(2, 60)
+    edges = [{"source": random.randrange(node), "target": node} for node in range(1, size)]
+    return {"graph": {"nodes": random.choices(known, k=size), "edges": edges}}
+
+
 SHAPES: Mapping[str, Callable[[Any, Random], dict[str, Any]]] = {
     "source": _translation,
     "image": _picture,
     "audio": _recording,
+    "graph": _graph,
+    "seed": _garment,
 }
 """By a field that only such requests have."""
 

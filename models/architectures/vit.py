@@ -78,6 +78,18 @@ PRESETS = {
     ),
     # As many parameters as the ResNet that it is compared with, and no convolution.
     "cifar-patches": Config(classes=10, width=128, heads=4, hidden=256, layers=5),
+    "garments": Config(
+        classes=10,
+        width=64,
+        heads=2,
+        hidden=128,
+        layers=2,
+        side=28,
+        stem=(32, 64),
+        patch=1,
+        pooling="attention",
+        dropout=0.05,
+    ),
 }
 
 
@@ -301,6 +313,16 @@ RECIPES = {
         decay_share=0.8,
         weight_decay=0.1,
         evaluate_every_steps=300,
+    ),
+    "fashion-mnist": Recipe(
+        preset="garments",
+        dataset="fashion_mnist",
+        data={"batch_size": 128, "channels": 3},
+        steps=1_000,
+        learning_rate=2e-3,
+        decay_share=1.0,
+        weight_decay=0.1,
+        evaluate_every_steps=250,
     ),
     "stripes": Recipe(
         preset="testing",

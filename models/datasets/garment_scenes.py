@@ -4,7 +4,6 @@ Debian's package `dataset-fashion-mnist` has the files. Dev and test scenes are 
 that no other split has, and every scene is drawn anew: no layout is seen twice.
 """
 
-import gzip
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from numpy import ndarray
 from numpy.random import Generator
 from PIL import Image
 
-from models.datasets import Batch, Example, write_labels
+from models.datasets import Batch, Example, fashion_mnist, write_labels
+from models.datasets.fashion_mnist import CLASSES
 from models.recipe import SEED
 from models.score import IGNORE
 from service.tasks.object_detection import SIDE, Box, Detection, Request, normalised
@@ -28,12 +28,6 @@ SOURCE = (
     "scenes of them are drawn by models/datasets/garment_scenes.py"
 )
 LICENCE = "MIT (Xiao, Rasul and Vollgraf 2017, Fashion-MNIST)"
-PATH = "fashion-mnist"
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
 SPLITS = ("train", "dev", "test")
 DEV_GARMENTS = 5_000
 """The last of the training file; those of the test file are for the test split."""
@@ -74,22 +68,9 @@ class Scene:
     labels: Int[ndarray, " garments"]
 
 
-def _read(path: Path, header_bytes: int) -> UInt8[ndarray, " bytes"]:
-    with gzip.open(path) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=header_bytes)
-
-
 def read(data_dir: Path, split: str) -> Garments:
-    """The garments of a split, of `data_dir`/fashion-mnist or where Debian's package puts them."""
-    folder = data_dir / PATH if (data_dir / PATH).is_dir() else DEBIAN
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no garments in {data_dir / PATH} or {DEBIAN}: install dataset-fashion-mnist, or put "
-            f"the four .gz files there from {SOURCE.partition(',')[0]}"
-        )
-    part = "t10k" if split == "test" else "train"
-    images = _read(folder / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
-    labels = _read(folder / f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64)
+    """The garments of a split; no garment of training is in a scene of another split."""
+    images, labels = fashion_mnist.file(data_dir, split)
     own = {"train": slice(-DEV_GARMENTS), "dev": slice(-DEV_GARMENTS, None), "test": slice(None)}
     return Garments(images[own[split]], labels[own[split]])
 

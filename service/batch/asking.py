@@ -8,12 +8,13 @@ from typing import Any
 from service.batch.records import Columns, content_of
 from service.errors import InvalidInput
 from service.http_body import binary_field, typed
+from service.schema import input_field
 from service.tasks import Task
 
 
 def content_field(task: Task) -> str:
-    """The field of a request that is the item itself: its bytes, or else its text."""
-    return binary_field(task) or "text"
+    """The field of a request that is the item itself."""
+    return binary_field(task) or input_field(task.request)
 
 
 @dataclass(frozen=True)

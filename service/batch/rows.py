@@ -33,6 +33,7 @@ def _type(annotation: Any) -> "pyarrow.DataType":
     import pyarrow as pa
 
     plain = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    plain[bytes] = pa.string()  # base64, as JSON has them
     if annotation in plain:
         return plain[annotation]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

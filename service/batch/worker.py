@@ -69,7 +69,7 @@ def size(asked: Asked) -> int:
 
 def shown(response: ResponseModel) -> dict[str, Any]:
     """An answer without what says how it came about."""
-    return response.model_dump(exclude={"model", "timings_ms"})
+    return response.model_dump(mode="json", exclude={"model", "timings_ms"})
 
 
 class LocalWorker:

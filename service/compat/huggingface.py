@@ -22,7 +22,7 @@ from service.errors import InvalidInput, MalformedRequest, NotFound, refusal
 from service.http_body import binary_field
 from service.json_body import check_depth
 from service.openapi import HEADERS, PROBLEM
-from service.schema import RequestModel, ResponseModel
+from service.schema import RequestModel, ResponseModel, input_field
 from service.tasks import Task
 
 PAIR = re.compile(r"translation_([a-z]{2,8})_to_([a-z]{2,8})")
@@ -37,7 +37,9 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    inputs: str | list[str] = Field(description="Text, or a file in base64.")
+    inputs: str | list[str] | dict[str, Any] = Field(
+        description="Text, a file in base64, or an object."
+    )
     parameters: dict[str, Any] = {}
     options: dict[str, Any] = {}
 
@@ -95,7 +97,7 @@ task are named as our fields are."""
 
 
 def _own(task: Task, parameters: dict[str, Any]) -> dict[str, Any]:
-    beside = {*task.request.model_fields} - {binary_field(task) or "text", "model"}
+    beside = {*task.request.model_fields} - {input_field(task.request), "model"}
     return {name: parameters.pop(name) for name in beside & {*parameters}}
 
 
@@ -140,7 +142,9 @@ def asked_of(
         if name not in IGNORED:
             raise _refused(name)
     try:
-        return task.request.model_validate({binary or "text": value, "model": model, **fields})
+        return task.request.model_validate(
+            {input_field(task.request): value, "model": model, **fields}
+        )
     except ValidationError as error:
         raise refusal(error) from error
 

@@ -117,6 +117,37 @@ class TranscribeEvent(_message.Message):
     answer: TranscribeResponse
     def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., answer: _Optional[_Union[TranscribeResponse, _Mapping]] = ...) -> None: ...
 
+class ClassifyGraphRequest(_message.Message):
+    __slots__ = ("model", "explain", "graph", "top_k")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    explain: bool
+    graph: Graph
+    top_k: int
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., top_k: _Optional[int] = ...) -> None: ...
+
+class ClassifyGraphResponse(_message.Message):
+    __slots__ = ("model", "timings_ms", "attention", "labels")
+    class Label(_message.Message):
+        __slots__ = ("label", "score")
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        SCORE_FIELD_NUMBER: _ClassVar[int]
+        label: str
+        score: float
+        def __init__(self, label: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
+    labels: _containers.RepeatedCompositeFieldContainer[ClassifyGraphResponse.Label]
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[ClassifyGraphResponse.Label, _Mapping]]] = ...) -> None: ...
+
 class ClassifyImageRequest(_message.Message):
     __slots__ = ("model", "explain", "image", "top_k")
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +178,35 @@ class ClassifyImageResponse(_message.Message):
     attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
     labels: _containers.RepeatedCompositeFieldContainer[ClassifyImageResponse.Label]
     def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., labels: _Optional[_Iterable[_Union[ClassifyImageResponse.Label, _Mapping]]] = ...) -> None: ...
+
+class ClassifyNodesRequest(_message.Message):
+    __slots__ = ("model", "explain", "graph")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    explain: bool
+    graph: Graph
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ...) -> None: ...
+
+class ClassifyNodesResponse(_message.Message):
+    __slots__ = ("model", "timings_ms", "attention", "nodes")
+    class Label(_message.Message):
+        __slots__ = ("label", "score")
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        SCORE_FIELD_NUMBER: _ClassVar[int]
+        label: str
+        score: float
+        def __init__(self, label: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
+    nodes: _containers.RepeatedCompositeFieldContainer[ClassifyNodesResponse.Label]
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[ClassifyNodesResponse.Label, _Mapping]]] = ...) -> None: ...
 
 class DetectObjectsRequest(_message.Message):
     __slots__ = ("model", "explain", "image", "threshold", "max_detections")
@@ -246,6 +306,41 @@ class TranslateEvent(_message.Message):
     partial: Partial
     answer: TranslateResponse
     def __init__(self, partial: _Optional[_Union[Partial, _Mapping]] = ..., answer: _Optional[_Union[TranslateResponse, _Mapping]] = ...) -> None: ...
+
+class GenerateImageRequest(_message.Message):
+    __slots__ = ("model", "explain", "label", "count", "seed")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    explain: bool
+    label: str
+    count: int
+    seed: int
+    def __init__(self, model: _Optional[str] = ..., explain: _Optional[bool] = ..., label: _Optional[str] = ..., count: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class GenerateImageResponse(_message.Message):
+    __slots__ = ("model", "timings_ms", "attention", "pictures", "seed")
+    class Picture(_message.Message):
+        __slots__ = ("image", "label")
+        IMAGE_FIELD_NUMBER: _ClassVar[int]
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        image: bytes
+        label: str
+        def __init__(self, image: _Optional[bytes] = ..., label: _Optional[str] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    timings_ms: Timings
+    attention: _containers.RepeatedCompositeFieldContainer[AttentionMap]
+    pictures: _containers.RepeatedCompositeFieldContainer[GenerateImageResponse.Picture]
+    seed: int
+    def __init__(self, model: _Optional[str] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., attention: _Optional[_Iterable[_Union[AttentionMap, _Mapping]]] = ..., pictures: _Optional[_Iterable[_Union[GenerateImageResponse.Picture, _Mapping]]] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
@@ -397,3 +492,25 @@ class LiveEvent(_message.Message):
     start_s: float
     end_s: float
     def __init__(self, type: _Optional[str] = ..., text: _Optional[str] = ..., tentative: _Optional[str] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ...) -> None: ...
+
+class Graph(_message.Message):
+    __slots__ = ("nodes", "edges")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    edges: _containers.RepeatedCompositeFieldContainer[Edge]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("features",)
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    features: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, features: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Edge(_message.Message):
+    __slots__ = ("source", "target")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    source: int
+    target: int
+    def __init__(self, source: _Optional[int] = ..., target: _Optional[int] = ...) -> None: ...

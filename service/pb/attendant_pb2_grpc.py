@@ -59,10 +59,20 @@ class AttendantStub:
                 request_serializer=service_dot_pb_dot_attendant__pb2.LiveAudio.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.LiveEvent.FromString,
                 _registered_method=True)
+        self.ClassifyGraph = channel.unary_unary(
+                '/attendant.v1.Attendant/ClassifyGraph',
+                request_serializer=service_dot_pb_dot_attendant__pb2.ClassifyGraphRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyGraphResponse.FromString,
+                _registered_method=True)
         self.ClassifyImage = channel.unary_unary(
                 '/attendant.v1.Attendant/ClassifyImage',
                 request_serializer=service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyImageResponse.FromString,
+                _registered_method=True)
+        self.ClassifyNodes = channel.unary_unary(
+                '/attendant.v1.Attendant/ClassifyNodes',
+                request_serializer=service_dot_pb_dot_attendant__pb2.ClassifyNodesRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyNodesResponse.FromString,
                 _registered_method=True)
         self.DetectObjects = channel.unary_unary(
                 '/attendant.v1.Attendant/DetectObjects',
@@ -78,6 +88,11 @@ class AttendantStub:
                 '/attendant.v1.Attendant/TranslateStream',
                 request_serializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_attendant__pb2.TranslateEvent.FromString,
+                _registered_method=True)
+        self.GenerateImage = channel.unary_unary(
+                '/attendant.v1.Attendant/GenerateImage',
+                request_serializer=service_dot_pb_dot_attendant__pb2.GenerateImageRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_attendant__pb2.GenerateImageResponse.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/attendant.v1.Attendant/ListModels',
@@ -124,8 +139,24 @@ class AttendantServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClassifyGraph(self, request, context):
+        """graph → its most likely classes with their probabilities, as of a molecule: graph
+        classification.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ClassifyImage(self, request, context):
         """picture → its most likely classes with their probabilities: image classification.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClassifyNodes(self, request, context):
+        """graph → the most likely class of each of its nodes, as of each neuron: node
+        classification.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +178,13 @@ class AttendantServicer:
 
     def TranslateStream(self, request, context):
         """Translate, with its text as it comes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateImage(self, request, context):
+        """nothing but a seed, or a class → pictures that were never taken: image generation, as PNG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,10 +225,20 @@ def add_AttendantServicer_to_server(servicer, server):
                     request_deserializer=service_dot_pb_dot_attendant__pb2.LiveAudio.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.LiveEvent.SerializeToString,
             ),
+            'ClassifyGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClassifyGraph,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyGraphRequest.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.ClassifyGraphResponse.SerializeToString,
+            ),
             'ClassifyImage': grpc.unary_unary_rpc_method_handler(
                     servicer.ClassifyImage,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.ClassifyImageResponse.SerializeToString,
+            ),
+            'ClassifyNodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClassifyNodes,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.ClassifyNodesRequest.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.ClassifyNodesResponse.SerializeToString,
             ),
             'DetectObjects': grpc.unary_unary_rpc_method_handler(
                     servicer.DetectObjects,
@@ -206,6 +254,11 @@ def add_AttendantServicer_to_server(servicer, server):
                     servicer.TranslateStream,
                     request_deserializer=service_dot_pb_dot_attendant__pb2.TranslateRequest.FromString,
                     response_serializer=service_dot_pb_dot_attendant__pb2.TranslateEvent.SerializeToString,
+            ),
+            'GenerateImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateImage,
+                    request_deserializer=service_dot_pb_dot_attendant__pb2.GenerateImageRequest.FromString,
+                    response_serializer=service_dot_pb_dot_attendant__pb2.GenerateImageResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -359,6 +412,33 @@ class Attendant:
             _registered_method=True)
 
     @staticmethod
+    def ClassifyGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/attendant.v1.Attendant/ClassifyGraph',
+            service_dot_pb_dot_attendant__pb2.ClassifyGraphRequest.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.ClassifyGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ClassifyImage(request,
             target,
             options=(),
@@ -375,6 +455,33 @@ class Attendant:
             '/attendant.v1.Attendant/ClassifyImage',
             service_dot_pb_dot_attendant__pb2.ClassifyImageRequest.SerializeToString,
             service_dot_pb_dot_attendant__pb2.ClassifyImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/attendant.v1.Attendant/ClassifyNodes',
+            service_dot_pb_dot_attendant__pb2.ClassifyNodesRequest.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.ClassifyNodesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -456,6 +563,33 @@ class Attendant:
             '/attendant.v1.Attendant/TranslateStream',
             service_dot_pb_dot_attendant__pb2.TranslateRequest.SerializeToString,
             service_dot_pb_dot_attendant__pb2.TranslateEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/attendant.v1.Attendant/GenerateImage',
+            service_dot_pb_dot_attendant__pb2.GenerateImageRequest.SerializeToString,
+            service_dot_pb_dot_attendant__pb2.GenerateImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -144,30 +144,33 @@ def _event(rpc: str) -> str:
 
 
 def proto(tasks: Iterable[Task], known: Numbers) -> str:
-    """The whole file. A model of a task's own file is nested, one that tasks share is not."""
+    """The whole file. A model of a task's own file is nested, one that tasks share is not.
+
+    What is shared is part of requests or of responses, and not of both.
+    """
     methods, messages = [], []
-    shared: dict[type[BaseModel], None] = {}
+    shared: dict[type[BaseModel], bool] = {}
     for task in tasks:
         method = f"rpc {task.rpc}({task.rpc}Request) returns ({task.rpc}Response);\n"
         methods.append(comment(task.summary) + method)
         for suffix, model in (("Request", task.request), ("Response", task.response)):
             inner = models_in(model)
             own = [held for held in inner if held.__module__ == model.__module__]
-            shared |= {held: None for held in inner if held not in own}
             path, request = f"{task.rpc}{suffix}", suffix == "Request"
+            shared |= {held: request for held in inner if held not in own}
             messages.append(message(path, model, own, known=known, request=request))
         if task.generation:
             name = f"{task.rpc}{STREAM}"
             method = f"rpc {name}({task.rpc}Request) returns (stream {task.rpc}Event);\n"
             methods.append(comment(f"{task.rpc}, with its text as it comes.") + method)
             messages.append(_event(task.rpc))
-            shared |= {Partial: None}
+            shared |= {Partial: False}
         if task.live:
             name = f"{task.rpc}{LIVE}"
             event = task.live.__name__
             method = f"rpc {name}(stream LiveAudio) returns (stream {event});\n"
             methods.append(comment(f"{task.rpc} while it is spoken.") + method)
-            shared |= {LiveAudio: None, task.live: None}
+            shared |= {LiveAudio: False, task.live: False}
     methods.append(
         comment("All models that may be asked for.")
         + f"rpc {LIST}({LIST}Request) returns ({LIST}Response);\n"
@@ -175,6 +178,9 @@ def proto(tasks: Iterable[Task], known: Numbers) -> str:
     inner = models_in(ListModelsResponse)
     messages.append(message(f"{LIST}Request", ListModelsRequest, known=known, request=True))
     messages.append(message(f"{LIST}Response", ListModelsResponse, inner, known=known))
-    messages += [message(model.__name__, model, known=known) for model in shared]
+    messages += [
+        message(model.__name__, model, known=known, request=request)
+        for model, request in shared.items()
+    ]
     service = f"service {SERVICE} {{\n{indent(''.join(methods), '  ')}}}\n"
     return "\n".join([HEAD, service, *messages])

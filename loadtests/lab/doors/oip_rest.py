@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from loadtests.lab.doors import Encoded
+from service.schema import input_field
 from service.tasks import Task
 
 NAME = "OIP-REST"
@@ -13,13 +14,18 @@ TRANSPORT = "http"
 
 
 def split(request: BaseModel) -> tuple[str, list[bytes], dict[str, Any]]:
-    """The input (the first field that is required), its elements, and the other fields."""
-    fields = type(request).model_fields
-    name = next(name for name, field in fields.items() if field.is_required())
+    """The input, its elements, and the other fields."""
+    name = input_field(type(request))
     values = request.model_dump(exclude_unset=True)
     value = values.pop(name)
     elements = value if isinstance(value, list) else [value]
-    return name, [each.encode() if isinstance(each, str) else each for each in elements], values
+    return name, [_element(each) for each in elements], values
+
+
+def _element(value: Any) -> bytes:
+    if isinstance(value, dict):
+        value = json.dumps(value)
+    return value.encode() if isinstance(value, str) else bytes(value)
 
 
 def packed(elements: list[bytes]) -> bytes:

@@ -4,6 +4,7 @@ A BYTES element is four bytes of length, little-endian, and then the bytes; numb
 little-endian, too. In an array BYTES are Python `bytes`.
 """
 
+import base64
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -184,7 +185,14 @@ def raw_of(array: NDArray[Any]) -> bytes:
     return b"".join(LENGTH.pack(len(value)) + value for value in array.flat)
 
 
+def _string(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
+
+
 def json_of(array: NDArray[Any]) -> list[Any]:
-    """An array as flat JSON values; BYTES, which are texts here, as strings."""
+    """An array as flat JSON values; BYTES as strings: texts as they are, files in base64."""
     values: list[Any] = array.ravel().tolist()
-    return [value.decode() for value in values] if array.dtype == object else values
+    return [_string(value) for value in values] if array.dtype == object else values

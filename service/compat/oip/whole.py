@@ -1,8 +1,9 @@
 """a whole task → tensors: BYTES in, BYTES and numbers out, whatever its request and answer hold.
 
-The first field that a request must have is the input, one element for each text or file. Its other
-fields are parameters. The outputs are what the answer holds, one element or row for each of the
-input's; rows of several lengths are filled up with nothing, 0 or NaN.
+What a request is about (`input_field`) is the input, one element for each text, file or object,
+which comes as its JSON. The other fields are parameters. The outputs are what the answer holds,
+one element or row for each of the input's; rows of several lengths are filled up with nothing, 0 or
+NaN.
 """
 
 import asyncio
@@ -15,17 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from service.compat.oip.tensors import BYTES, Spec
+from service.compat.oip.tensors import BYTES, MAX_DEPTH, Spec
 from service.engine import Engine
 from service.errors import InvalidInput, MalformedRequest, TooLarge, refusal
+from service.json_body import from_json
 from service.pb.proto import kind
-from service.schema import RequestModel, ResponseModel
+from service.schema import RequestModel, ResponseModel, input_field
 from service.tasks import Task
 
 MAX_ELEMENTS = 64
 """Texts or files of one request."""
 KINDS: Mapping[type, tuple[str, Any]] = {
-    str: (BYTES, b""), bool: ("BOOL", False), int: ("INT32", 0), float: ("FP32", np.nan),
+    str: (BYTES, b""), bytes: (BYTES, b""),
+    bool: ("BOOL", False), int: ("INT32", 0), float: ("FP32", np.nan),
 }  # fmt: skip
 """Python type → datatype, and what stands where a row has no more."""
 DTYPES = {BYTES: object, "BOOL": np.bool_, "INT32": np.int32, "FP32": np.float32}
@@ -102,10 +105,10 @@ class WholeModel:
     def __init__(self, task: Task) -> None:
         self.name = self.task = task.name
         self._request = task.request
-        fields = task.request.model_fields.items()
-        self._field = next(name for name, field in fields if field.is_required())
+        self._field = input_field(task.request)
         label, element = kind(task.request.model_fields[self._field].annotation)
         self._text, self._several = element is str, label == "repeated"
+        self._object = issubclass(element, BaseModel)
         self.inputs: Sequence[Spec] = [Spec(self._field, BYTES, (-1,))]
         shared = ResponseModel.model_fields
         own = [name for name in task.response.model_fields if name not in shared]
@@ -139,13 +142,20 @@ class WholeModel:
         columns = {column.spec.name: column.array(entries) for column in self._columns}
         return columns, answers[0].model
 
+    def _element(self, value: bytes) -> Any:
+        if self._object:
+            return from_json(value, MAX_DEPTH)
+        return value.decode() if self._text else value
+
     def _requests(
         self, values: Sequence[bytes], parameters: Mapping[str, Any]
     ) -> list[RequestModel]:
         try:
-            elements: list[Any] = [value.decode() for value in values] if self._text else [*values]
+            elements: list[Any] = [self._element(value) for value in values]
         except UnicodeDecodeError as error:
             raise MalformedRequest("a text is not UTF-8", self._field) from error
+        except ValueError as error:
+            raise MalformedRequest("an element is not JSON", self._field) from error
         given = [elements] if self._several else elements
         try:
             return [self._request.model_validate({**parameters, self._field: one}) for one in given]
