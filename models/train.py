@@ -138,7 +138,9 @@ def fit(
     losses: list[float] = []
     saved_s = time.monotonic()
 
-    with (run_dir / "metrics.csv").open("a" if resume else "w", newline="") as file, _bar() as bar:
+    mode = "a" if resume else "w"
+    # By line, so that a run that is killed leaves all that it measured.
+    with (run_dir / "metrics.csv").open(mode, buffering=1, newline="") as file, _bar() as bar:
         rows = csv.writer(file)
 
         def measure(step: int, rate: float) -> None:
@@ -146,16 +148,15 @@ def fit(
             metrics = {"train_loss": sum(losses) / len(losses) if losses else math.nan}
             metrics |= evaluate(architecture, model, dev, recipe)
             rows.writerow([step, f"{rate:.3g}", *(f"{value:.4f}" for value in metrics.values())])
-            file.flush()
             losses.clear()
             # A run that is interrupted here and there must find the same best weights.
             if recipe.patience and (not step % recipe.evaluate_every_steps or step == recipe.steps):
                 best = checkpoint.better(best, model, metrics, step=step)
 
-        if not resume:
+        if not file.tell():
             rows.writerow(["step", "learning_rate", "train_loss", "dev_loss", "dev_accuracy"])
-            if recipe.base:
-                measure(0, 0.0)
+        if recipe.base and not resume:
+            measure(0, 0.0)
         learning(model, recipe)
         task = bar.add_task(run_dir.name, total=recipe.steps, completed=start, note="")
         for step, batch in prefetched(data, start, stop):

@@ -28,7 +28,15 @@ from service.tasks import automatic_speech_recognition as speech
 from service.tasks import tasks
 
 TESTS = Path(__file__).parent
-SHIPPED = ("audio-classification", "image-classification", "object-detection", "translation")
+SHIPPED = (
+    "audio-classification",
+    "graph-classification",
+    "image-classification",
+    "node-classification",
+    "object-detection",
+    "translation",
+    "unconditional-image-generation",
+)
 
 
 @contextmanager

@@ -12,6 +12,9 @@ STREAMS = {"REST-stream", "gRPC-stream"}
 DOORS = {
     "image-classification": EVERYWHERE,
     "object-detection": EVERYWHERE,
+    "unconditional-image-generation": EVERYWHERE - {"HuggingFace"},
+    "graph-classification": EVERYWHERE - {"HuggingFace"},
+    "node-classification": EVERYWHERE - {"HuggingFace"},
     "audio-classification": EVERYWHERE,
     "translation": EVERYWHERE | STREAMS | {"LibreTranslate"},
     "automatic-speech-recognition": EVERYWHERE | STREAMS | {"OpenAI"},
@@ -25,7 +28,7 @@ def run(every_surface: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("doors") / "run.json"
     options = ["--against", f"127.0.0.1:{http}", "--grpc", f"127.0.0.1:{rpc}"]
     options += [word for name in doors() for word in ("--door", name)]
-    options += ["--scenario", "offline", "--samples", "100", "--users", "4"]
+    options += ["--scenario", "offline", "--samples", "400", "--users", "4"]
     told = CliRunner().invoke(app, ["run", *options, "--out", str(out)])
     assert out.exists(), told.output
     found = read(out)

@@ -12,10 +12,14 @@ from service.tasks import task as task_of
 
 FLOORS = {
     "audio-classification": {"test": 90.0},
+    "graph-classification": {"test": 70.0},
     "image-classification": {"test": 89.0},
+    "node-classification": {"test": 90.0},
     "object-detection": {"test, IoU 0.50": 80.0},
     "translation": {"en→de": 34.0, "de→en": 39.0, "en→fr": 40.0, "fr→en": 42.0},
 }
+IN_PACKAGES = {"graph-classification", "node-classification", "object-detection"}
+"""Their data is not in every data folder: packages ship it, and where there is none they wait."""
 
 
 async def figures(name: str, data_dir: Path) -> dict[str, float]:
@@ -28,7 +32,12 @@ async def figures(name: str, data_dir: Path) -> dict[str, float]:
 @pytest.mark.parametrize("name", sorted(FLOORS))
 def test_a_shipped_model_reaches_its_floor(name: str, data_dir: Path) -> None:
     assert install_shipped()[name].startswith(f"{name}:")
-    measured = asyncio.run(figures(name, data_dir))
+    try:
+        measured = asyncio.run(figures(name, data_dir))
+    except FileNotFoundError as error:
+        if name not in IN_PACKAGES:
+            raise
+        pytest.skip(str(error))
     assert all(measured[group] >= floor for group, floor in FLOORS[name].items()), measured
 
 

@@ -57,6 +57,13 @@ def test_a_resumed_run_has_the_weights_of_an_unbroken_one(tmp_path: Path) -> Non
     assert steps_in(resumed) == [2, 3, 4, 6]
 
 
+def test_a_run_that_died_before_its_first_metrics_names_its_columns(tmp_path: Path) -> None:
+    run(tmp_path, stop_after_steps=1)
+    (tmp_path / "metrics.csv").write_text("")
+    run(tmp_path, resume=True)
+    assert steps_in(tmp_path) == [2, 4, 6]
+
+
 def test_the_time_of_all_parts_of_a_run_is_kept(tmp_path: Path) -> None:
     run(tmp_path, stop_after_steps=3)
     first_s = checkpoint.core_s_of(checkpoint.read(tmp_path))

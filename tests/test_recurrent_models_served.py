@@ -44,6 +44,7 @@ every = pytest.mark.parametrize("name", ["linear_attention", "seq2seq_attention"
 def published(name: str, tmp_path: Path) -> tuple[Path, Reference]:
     """The folder of a model of random weights, and the model by torch."""
     of = architecture(name)
+    torch.manual_seed(0)
     model = of.build(replace(of.presets["testing"], vocab=VOCAB)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
