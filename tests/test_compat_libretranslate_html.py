@@ -52,6 +52,7 @@ def translated(html: str) -> str:
         ("<table><tr><td>one</td><td>2</td></tr></table>",
          "<table><tr><td>ONE</td><td>2</td></tr></table>"),
         ("<b>one <div>two</div></b>", "<b>ONE <div>TWO</div></b>"),
+        ("a <b><code>&lt;</code></b>", "<b>A <code>&lt;</code></b>"),
         ("", ""),
         ("12 <b>34</b>", "12 <b>34</b>"),
     ],

@@ -128,10 +128,10 @@ class _Level:
 
     def wide(self, span: Span) -> Range:
         """The place of a part that is not empty, which is taken from now on."""
-        if self._empty and not self._left_out(span):
-            start, end = self._target
-        elif span.kept:
+        if span.kept:
             start, end = self._as_it_is(span)
+        elif self._empty and not self._left_out(span):
+            start, end = self._target
         else:
             start, end = self._with_end(span, self._alike(span) or self._as_far(span))
             start, end = self._with_kept(span, start, end)
