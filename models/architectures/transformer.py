@@ -82,6 +82,16 @@ PRESETS = {
         decoder_layers=2,
         dropout=0.2,
     ),
+    # For tens of thousands of sentences, seen many times.
+    "captions": Config(
+        vocab=4_000,
+        width=256,
+        heads=4,
+        hidden=512,
+        encoder_layers=3,
+        decoder_layers=2,
+        dropout=0.3,
+    ),
     "base": Config(
         vocab=8_000,
         width=256,
@@ -263,15 +273,16 @@ RECIPES = {
         evaluate_every_steps=250,
     ),
     "multi30k": Recipe(
-        preset="small",
+        preset="captions",
         dataset="multi30k",
         task="translation",
-        data={"batch_tokens": 3_072, "vocab": 4_000},
-        steps=2_800,
+        data={"batch_tokens": 3_072, "vocab": 4_000, "subword_dropout": 0.1},
+        steps=3_600,
         decay_share=0.7,
         learning_rate=3e-3,
         warmup_steps=150,
-        evaluate_every_steps=200,
+        weight_decay=0.1,
+        evaluate_every_steps=300,
     ),
     "smoke": Recipe(
         preset="testing",
