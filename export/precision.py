@@ -14,7 +14,7 @@ from export.few_rows import MOST_ROWS, for_few_rows
 from export.gate import GateError, compare, examples
 from export.int8_caches import Scales, hand_over_int8, step_over_int8
 from export.publish import external, save_weights, seal
-from export.quantize import quantize
+from export.quantize import loops, quantize
 from service import manifest as manifests
 from service.manifest import WEIGHTS, FewRows, GraphFile, Manifest
 from service.providers import installed
@@ -76,7 +76,7 @@ def to_int8(
     """Rewrite the graphs and the weights they share: keys and values too, where there are any.
 
     Graphs of OpenVINO stay as they are and multiply in bfloat16, which is faster there; those
-    named in `whole` keep their matrices, but hand on keys and values in int8.
+    named in `whole`, or that loop, keep their matrices, but hand on keys and values in int8.
     """
     stored = read_weights(folder / WEIGHTS)
     weights: dict[str, NDArray[Any]] = {}
@@ -86,7 +86,7 @@ def to_int8(
         taken = bound(stored, entry.weights)
         if scales and name in OVER_INT8:
             proto = OVER_INT8[name](proto, scales)
-        if entry.provider == "cpu" and name not in whole:
+        if entry.provider == "cpu" and name not in whole and not loops(proto):
             small = for_few_rows(proto, taken) if name == "decoder" else None
             proto, taken = quantize(proto, taken)
             if small is not None:
@@ -123,14 +123,12 @@ def _bfloat16(manifest: Manifest) -> Manifest:
 
 
 def _int8(folder: Path, manifest: Manifest, data_dir: Path) -> Manifest:
+    contract = task_of(manifest.answers).contract
     looping = [
         name
         for name, entry in manifest.graphs.items()
-        if any(
-            attribute.type == onnx.AttributeProto.GRAPH
-            for node in onnx.load(folder / entry.file, load_external_data=False).graph.node
-            for attribute in node.attribute
-        )
+        if not contract[name].aside
+        and loops(onnx.load(folder / entry.file, load_external_data=False))
     ]
     if looping:
         raise GateError(

@@ -42,6 +42,15 @@ def declare(graph: onnx.GraphProto, made: Mapping[str, tuple[int, list[int]]]) -
         initializer.external_data.add(key="location", value=WEIGHTS)
 
 
+def loops(proto: onnx.ModelProto) -> bool:
+    """Whether a graph holds others, which run as often as it says."""
+    return any(
+        attribute.type == onnx.AttributeProto.GRAPH
+        for node in proto.graph.node
+        for attribute in node.attribute
+    )
+
+
 def quantize(
     proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]
 ) -> tuple[onnx.ModelProto, Weights]:

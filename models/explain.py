@@ -97,7 +97,14 @@ def explaining(graph: Graph, contract: Contract) -> Graph:
     )
 
 
-def aligning(model: nn.Module, contract: Contract, *, source_vocab: int, vocab: int) -> Graph:
+def aligning(
+    model: nn.Module,
+    contract: Contract,
+    *,
+    source_vocab: int,
+    vocab: int,
+    outputs: Sequence[str] = ("weights",),
+) -> Graph:
     """What tells where an encoder-decoder of tokens attends in a source, target token by token."""
 
     def inputs(batch: int, src_len: int, tgt_len: int) -> dict[str, Tensor]:
@@ -112,4 +119,4 @@ def aligning(model: nn.Module, contract: Contract, *, source_vocab: int, vocab: 
         {"batch": 1, "src_len": 1, "tgt_len": 1},
         {"batch": 2, "src_len": 5, "tgt_len": 12},
     )
-    return Graph(GRAPH, _Explaining(model), contract, list(contract.outputs), inputs, cases)
+    return Graph(GRAPH, _Explaining(model), contract, outputs, inputs, cases)

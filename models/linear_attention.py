@@ -6,6 +6,7 @@ phi(q) Σ phi(k) v^T / phi(q) Σ phi(k). The sums do not depend on the query, so
 needs them once (`summed`), and a decoder adds one key and value to them at each step.
 """
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
@@ -44,6 +45,14 @@ def divided(weighed: Float[Tensor, "*axes value_dim_and_one"]) -> Float[Tensor, 
 def attend(query: Heads, sums: Sums) -> Heads:
     """Each query over all keys that are summed."""
     return divided(feature_map(query) @ sums)
+
+
+def attention_weights(
+    query: Heads, key: Heads, *, keep: Bool[Tensor, "batch 1 len 1"] | None = None
+) -> Float[Tensor, "batch heads tgt_len len"]:
+    """What `attend` multiplies the values with: what comes of them where each is a unit vector."""
+    unit = torch.eye(key.shape[2], dtype=key.dtype, device=key.device)
+    return attend(query, summed(key, unit.expand(*key.shape[:2], -1, -1), keep=keep))
 
 
 def attend_causal(query: Heads, key: Heads, value: Heads) -> Heads:

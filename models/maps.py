@@ -26,10 +26,11 @@ def panels(
     """A title, a matrix and its two axes for each picture that a map is best seen as.
 
     Over tokens heads are averaged; over time they are the rows; over a picture each is by itself.
+    What has one axis is a row.
     """
     weights, axes = array(of), list(of.axes)
     names = [axis.name for axis in axes]
-    if names[-1] == "time" and names[-2:-1] != ["token"]:
+    if len(names) == 1 or (names[-1] == "time" and names[-2:-1] != ["token"]):
         places = [".".join(str(index + 1) for index in at) for at in np.ndindex(weights.shape[:-1])]
         rows = Axis(name=".".join(names[:-1]), size=len(places), labels=places)
         yield of.name, weights.reshape(-1, axes[-1].size), [rows, axes[-1]]

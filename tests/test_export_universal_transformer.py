@@ -147,18 +147,19 @@ def test_the_exported_graphs_decode_as_torch_does(exported: Exported) -> None:
     assert answers[0] == answers[1]
 
 
-def test_the_steps_of_each_token_are_those_of_torch(exported: Exported) -> None:
+def test_attention_and_steps_of_each_token_are_those_of_torch(exported: Exported) -> None:
     source, target = random_tokens(3, 9), random_tokens(3, 6)
     lengths = torch.tensor([9, 2, 5])
     with torch.inference_mode():
-        of_source, of_target = exported.model.thoughts(source, lengths, target)
+        weights, of_source, of_target = exported.model.explain(source, lengths, target)
     given = {"source": source, "source_lengths": lengths, "tokens": target}
-    found = exported.runner.run("steps", {name: each.numpy() for name, each in given.items()})
-    assert np.array_equal(found["source_steps"], of_source.steps.numpy())
-    assert np.array_equal(found["target_steps"], of_target.steps.numpy())
+    found = exported.runner.run("attention", {name: each.numpy() for name, each in given.items()})
+    np.testing.assert_allclose(found["weights"], weights.numpy(), atol=1e-5)
+    assert np.array_equal(found["source_steps"], of_source.numpy())
+    assert np.array_equal(found["target_steps"], of_target.numpy())
     assert found["source_steps"][1].tolist()[2:] == [0] * 7
 
 
 def test_a_loop_is_not_rounded_to_int8(exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="encoder, decoder, steps: what a loop multiplies with"):
+    with pytest.raises(GateError, match="encoder, decoder: what a loop multiplies with"):
         change_precision(exported.folder, precision="int8", data_dir=tmp_path)

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import elu
 
-from models.architectures import keyword_transformer, kwt, spectrogram_transformer, transformer, vit
-from models.attention import attend, attention_weights
+from models import linear_attention
+from models.architectures import keyword_transformer, kwt, spectrogram_transformer, vit
+from models.attention import attend, attention_weights, join_heads
+from models.catalogue import architecture
 from models.explain import by_head, mean_of_first, rollout, watching
 from models.layers import CrossAttention, DecoderLayer, EncoderLayer, SelfAttention
 
@@ -25,6 +28,14 @@ SOUNDS = {
     "kwt": kwt,
     "spectrogram_transformer": spectrogram_transformer,
 }
+
+TRANSLATORS = {
+    "transformer": (2, 2),
+    "universal_transformer": (3, 2),
+    "linear_attention": (2, 2),
+    "seq2seq_attention": (1, 1),
+}
+"""Layers, or steps, and heads."""
 
 
 @pytest.mark.parametrize("mask", ["none", "kept", "added", "causal"])
@@ -147,14 +158,101 @@ def test_a_recording_is_explained_by_its_places_in_time(of: Any) -> None:
     assert heads.shape == (2, config.layers, config.heads, maps.shape[1])
 
 
+def translator(name: str) -> Any:
+    """A model of random weights; of its tokens, some halt early if it has them halt."""
+    torch.manual_seed(3)
+    of = architecture(name)
+    halting = {"halting_threshold": 0.8} if name == "universal_transformer" else {}
+    model: Any = of.build(replace(of.presets["testing"], **halting)).eval()
+    for part in (model.source_halting, model.target_halting) if halting else ():
+        torch.nn.init.constant_(part.bias, -0.5)
+        part.weight.data.mul_(5)
+    return model
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
 @torch.inference_mode()
-def test_a_translation_is_explained_by_its_source_and_nothing_behind_it() -> None:
-    model = transformer.build(transformer.PRESETS["testing"]).eval()
+def test_a_translation_is_explained_by_its_source_and_nothing_behind_it(name: str) -> None:
+    model = translator(name)
+
+    def explained(*given: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights, and where there are any: of a position that has not halted."""
+        found = model.explain(*given)
+        if isinstance(found, Tensor):
+            return found, torch.ones(found.shape[:-1], dtype=torch.bool)
+        weights, _, steps = found
+        depths = torch.arange(weights.shape[1])[:, None, None]
+        return weights, (depths < steps[:, None, None]).expand(weights.shape[:-1])
+
     source, target = torch.randint(64, (2, 9)), torch.randint(64, (2, 6))
     lengths = torch.tensor([9, 4])
-    weights = model.explain(source, lengths, target)
-    assert weights.shape == (2, 2, 2, 6, 9)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 2, 6))
+    weights, told = explained(source, lengths, target)
+    layers, heads = TRANSLATORS[name]
+    assert weights.shape == (2, layers, heads, 6, 9)
+    torch.testing.assert_close(weights.sum(-1), told.float())
     assert not weights[1, ..., 4:].any(), "padding is attended to"
-    shorter = model.explain(source[1:, :4], lengths[1:], target[1:, :3])
+    shorter, _ = explained(source[1:, :4], lengths[1:], target[1:, :3])
     torch.testing.assert_close(weights[1:, :, :, :3, :4], shorter)
+
+
+@torch.inference_mode()
+def test_an_alignment_is_what_the_recurrent_decoder_looks_at() -> None:
+    model = translator("seq2seq_attention")
+    source, target, lengths = torch.randint(64, (2, 9)), torch.randint(64, (2, 6)), [9, 4]
+    seen = []
+
+    def note(attention: Any, given: Any, context: Tensor) -> None:
+        state, keys, annotations, keep = given
+        weights = torch.stack([
+            attention.score(torch.tanh(attention.query(state) + keys[:, place]))[:, 0]
+            for place in range(keys.shape[1])
+        ], dim=1).masked_fill(~keep, -torch.inf).softmax(1)  # fmt: skip
+        torch.testing.assert_close((weights[:, :, None] * annotations).sum(1), context)
+        seen.append(weights)
+
+    model.attention.register_forward_hook(note)
+    model(source, torch.tensor(lengths), target)
+    naive = torch.stack(seen, dim=1)
+    weights = model.explain(source, torch.tensor(lengths), target)
+    torch.testing.assert_close(weights[:, 0, 0], naive)
+
+
+@torch.inference_mode()
+def test_linear_attention_tells_the_weights_that_its_sums_hide() -> None:
+    query, key, value = torch.randn(3, 2, 3, 5, 8)
+    keep = torch.tensor([[True] * 5, [True, True, False, True, False]])[:, None, :, None]
+    products = ((elu(query) + 1) @ (elu(key) + 1).mT).masked_fill(~keep.mT, 0)
+    weights = linear_attention.attention_weights(query, key, keep=keep)
+    torch.testing.assert_close(weights, products / products.sum(-1, keepdim=True))
+    sums = linear_attention.summed(key, value, keep=keep)
+    torch.testing.assert_close(weights @ value, linear_attention.attend(query, sums))
+
+
+@torch.inference_mode()
+def test_linear_alignments_weigh_the_values_as_the_decoder_does() -> None:
+    model = translator("linear_attention")
+    given = torch.randint(64, (2, 9)), torch.tensor([9, 4]), torch.randint(64, (2, 6))
+    memory, _ = model.read(*given[:2])
+    outputs: list[Tensor] = []
+    for layer in model.decoder:
+        layer.cross_attention.register_forward_hook(lambda _, __, out: outputs.append(out))
+    model(*given)
+    for number, layer in enumerate(model.decoder):
+        cross = layer.cross_attention
+        weighed = model.explain(*given)[:, number] @ cross.keys_values(memory)[1]
+        torch.testing.assert_close(cross.out(join_heads(weighed)), outputs[number])
+
+
+@torch.inference_mode()
+def test_a_token_attends_at_each_step_until_it_halts() -> None:
+    model = translator("universal_transformer")
+    given = torch.randint(64, (2, 9)), torch.tensor([9, 4]), torch.randint(64, (2, 6))
+    with watching(model.decoder, CrossAttention) as seen:
+        of_source, of_target = model.thoughts(*given)
+    weights, source_steps, target_steps = model.explain(*given)
+    assert target_steps.min() < target_steps.max() == len(seen)
+    assert torch.equal(source_steps, of_source.steps)
+    assert torch.equal(target_steps, of_target.steps)
+    for step, at_step in enumerate(seen):
+        running = (step < target_steps)[:, None, :, None]
+        torch.testing.assert_close(weights[:, step], torch.where(running, at_step, 0))

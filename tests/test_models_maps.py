@@ -54,6 +54,7 @@ def test_heads_over_time_are_rows() -> None:
         ((4, 2, 3), ["head", Axis(name="token", size=2, labels=["a", "b"]), TIME], False),
         ((2, 2, 3), ["layer", "head", TIME], False),
         ((3,), [TIME], False),
+        ((3,), TOKENS[1:], False),
         ((4, 4), ["row", "column"], True),
         ((2, 3, 4, 4), ["layer", "head", "row", "column"], True),
     ],

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import SENTENCES
@@ -21,6 +22,7 @@ from models.reference import Reference
 from models.subword import train_subwords
 from service import manifest as manifests
 from service import store
+from service.int8 import SCALE
 from service.manifest import Data
 from service.pb import attendant_pb2 as pb
 from service.tasks import task as task_named
@@ -109,6 +111,32 @@ def test_both_doors_answer_as_torch_does_whoever_else_asks(name: str, tmp_path: 
 
 
 @every
+def test_both_doors_tell_the_alignment(name: str, tmp_path: Path) -> None:
+    store.install(published(name, tmp_path)[0])
+    shape = {"linear_attention": [2, 2], "seq2seq_attention": [1, 1]}[name]
+    fields = {"source": "en", "target": "de", "model": "recurrent", "explain": True}
+
+    async def scenario() -> None:
+        async with running(*OWN, models="*") as service:
+            for asked in ASKED:
+                reply = (await service.client.post("/translation", json=fields | asked)).json()
+                request = pb.TranslateRequest(**fields | asked | {"text": [asked["text"]]})
+                message = await service.stub.Translate(request)
+                tokens = 0
+                for one, other in zip(reply["attention"], message.attention, strict=True):
+                    assert (one["name"], other.name) == ("alignment", "alignment")
+                    sizes = [axis["size"] for axis in one["axes"]]
+                    assert sizes[:2] == shape
+                    weights = np.array(one["weights"]).reshape(sizes)
+                    assert weights.sum(-1) == pytest.approx(np.ones(sizes[:-1]), abs=1e-3)
+                    assert list(other.weights) == pytest.approx(one["weights"], abs=1e-4)
+                    tokens += sizes[2]
+                assert tokens == reply["translations"][0]["tokens"]
+
+    run(scenario)
+
+
+@every
 def test_int8_is_for_matrices_and_not_for_what_passes_between_the_graphs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +146,9 @@ def test_int8_is_for_matrices_and_not_for_what_passes_between_the_graphs(
     monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 256)
     rounded = seal(folder, to_int8(folder, manifest, {}))
     assert rounded.version != manifest.version
+    told = rounded.graphs["attention"].weights
+    # What a loop multiplies with stays in floats.
+    assert any(weight.endswith(SCALE) for weight in told) == (name == "linear_attention")
     store.open_model(folder, task_named("translation"), threads=1)  # raises if a graph is wrong
 
 
@@ -125,4 +156,4 @@ def test_int8_is_for_matrices_and_not_for_what_passes_between_the_graphs(
 def test_a_published_folder_is_exported_again(name: str, tmp_path: Path) -> None:
     folder, _ = published(name, tmp_path)
     again = export_model(from_published(folder), name="again", target="onnx", folder=tmp_path / "b")
-    assert again.parity.graphs.keys() == {"encoder", "decoder"}
+    assert again.parity.graphs.keys() == {"encoder", "decoder", "attention"}

@@ -13,13 +13,25 @@ from pydantic import TypeAdapter
 from service import explanation
 from service import manifest as manifests
 from service.contract import Tensor
+from service.decoder import Pass
 from service.engine import Engine
 from service.errors import InvalidInput
-from service.explanation import MARK, MAX_ITEMS, MAX_WEIGHTS, Axis, Weights, drawn, either, marked
+from service.explanation import (
+    GRAPH,
+    MARK,
+    MAX_ITEMS,
+    MAX_WEIGHTS,
+    Axis,
+    Weights,
+    drawn,
+    either,
+    marked,
+)
 from service.kinds import task_of
+from service.search import Hypothesis
 from service.session import Arrays
 from service.store import open_model
-from service.tasks import Item, Row, task, tasks
+from service.tasks import Item, Row, task, tasks, translation
 from service.tasks import audio_classification as audio
 from service.tasks import image_classification as image
 
@@ -99,6 +111,37 @@ def test_a_picture_comes_with_its_maps_where_they_are_asked_for() -> None:
         ["layer", "head", "row", "column"],
     ]
     assert [len(each.weights) for each in answer.attention] == [16, 96]
+
+
+def test_a_translation_comes_with_its_alignment_and_where_a_model_halts_with_the_steps() -> None:
+    of = task("translation")
+    assets, request = of.load_assets(manifests.SHIPPED / "translation"), of.example()
+    (item,) = items = of.preprocess(request, assets)
+    read, written = len(item["source"]), item["source"][:2]
+
+    target = len(item["prompt"]) + len(written) + 3
+    padded = {
+        "weights": np.full((3, 2, target, read + 4), 0.5, np.float32),
+        "source_steps": np.arange(read + 4),
+        "target_steps": np.arange(target),
+    }
+    way = translation.generate(marked(items)[0], assets)
+    next(way)
+    asked = way.send([Hypothesis(written.tolist(), -1.0)])
+    assert isinstance(asked, Pass)
+    assert asked.graph == GRAPH
+    with pytest.raises(StopIteration) as stopped:
+        way.send(padded)
+    answer = of.postprocess(request, assets, items, [stopped.value.value])
+    alignment, of_source, of_target = answer.attention
+    assert [(axis.name, axis.size) for axis in alignment.axes] == [
+        ("layer", 3), ("head", 2), ("target", 3), ("source", read),
+    ]  # fmt: skip
+    assert [each.name for each in (of_source, of_target)] == ["halting"] * 2
+    assert (of_source.axes, of_target.axes) == ([alignment.axes[3]], [alignment.axes[2]])
+    first = len(item["prompt"]) - 1
+    assert of_source.weights == list(range(read))
+    assert of_target.weights == [first, first + 1, first + 2]
 
 
 @pytest.mark.parametrize(("centred", "begin_s"), [(True, -0.25), (False, 0.0)])

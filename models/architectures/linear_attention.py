@@ -18,9 +18,17 @@ from torch.nn import functional
 from models import layers
 from models.architectures.transformer import loss, score
 from models.attention import join_heads, split_heads
+from models.explain import aligning
 from models.graph import Attentions, Graph
 from models.layers import keep_mask, sinusoidal_positions
-from models.linear_attention import Sums, attend, attend_causal, attend_step, summed
+from models.linear_attention import (
+    Sums,
+    attend,
+    attend_causal,
+    attend_step,
+    attention_weights,
+    summed,
+)
 from models.positions import Rotation
 from models.recipe import Recipe
 from service.tasks.translation import CONTRACT
@@ -115,6 +123,16 @@ class CrossAttention(layers.CrossAttention):
         out: Tensor = self.out(join_heads(attend(query, context)))
         return out
 
+    def attention_weights(  # type: ignore[override]
+        self,
+        x: Float[Tensor, "batch len width"],
+        source: Float[Tensor, "batch src_len width"],
+        keep: Bool[Tensor, "batch 1 src_len 1"],
+    ) -> Float[Tensor, "batch heads len src_len"]:
+        """How much each position takes of each of the source, which the sums do not tell."""
+        query = split_heads(self.query(x), self.heads)
+        return attention_weights(query, self.keys_values(source)[0], keep=keep)
+
 
 class EncoderLayer(layers.EncoderLayer):
     """Self-attention and feed-forward, each with a norm."""
@@ -140,13 +158,19 @@ class DecoderLayer(EncoderLayer):
         attended = self.cross_attention(self.before(norm, x), context=context)
         return self.fed_forward(self.after(norm, x, attended))
 
+    def self_attended(
+        self, x: Float[Tensor, "batch tgt_len width"]
+    ) -> Float[Tensor, "batch tgt_len width"]:
+        """The first sublayer, of a whole target sequence."""
+        norm = self.self_attention_norm
+        attended = self.self_attention(self.before(norm, x), causal=True)
+        return self.after(norm, x, attended)
+
     def forward(  # type: ignore[override]
         self, x: Float[Tensor, "batch tgt_len width"], *, context: Sums
     ) -> Float[Tensor, "batch tgt_len width"]:
         """A whole target sequence, as in training."""
-        norm = self.self_attention_norm
-        attended = self.self_attention(self.before(norm, x), causal=True)
-        return self.source_attended(self.after(norm, x, attended), context=context)
+        return self.source_attended(self.self_attended(x), context=context)
 
     def step(
         self, x: Float[Tensor, "batch 1 width"], *, state: Sums, context: Sums
@@ -183,15 +207,21 @@ class LinearAttention(nn.Module):
     def project(self, x: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions vocab"]:
         return functional.linear(self.decoder_norm(x), self.embedding.weight)
 
-    def encode(
+    def read(
         self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, " batch"]
-    ) -> list[Sums]:
-        """Source tokens → what each decoder layer needs to know of them."""
+    ) -> tuple[Float[Tensor, "batch src_len width"], Bool[Tensor, "batch 1 src_len 1"]]:
+        """Source tokens → what the encoder makes of them, and which of them there are."""
         keep = keep_mask(lengths, source.shape[1]).transpose(2, 3)
         x = self.embed(source, slice(source.shape[1]))
         for layer in self.encoder:
             x = layer(x, mask=keep)
-        x = self.encoder_norm(x)
+        return self.encoder_norm(x), keep
+
+    def encode(
+        self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, " batch"]
+    ) -> list[Sums]:
+        """Source tokens → what each decoder layer needs to know of them."""
+        x, keep = self.read(source, lengths)
         return [layer.cross_attention.summed(x, keep) for layer in self.decoder]  # type: ignore[operator,union-attr]
 
     def forward(
@@ -206,6 +236,25 @@ class LinearAttention(nn.Module):
         for layer, context in zip(self.decoder, contexts, strict=True):
             x = layer(x, context=context)
         return self.project(x)
+
+    def explain(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        source_lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch layers heads tgt_len src_len"]:
+        """Where in the source position t attends, which foretells target token t + 1."""
+        read, keep = self.read(source, source_lengths)
+        x = self.embed(target, slice(target.shape[1]))
+        seen = []
+        for layer in self.decoder:
+            assert isinstance(layer, DecoderLayer)
+            cross = layer.cross_attention
+            x = layer.self_attended(x)
+            asked = layer.before(layer.cross_attention_norm, x)
+            seen.append(cross.attention_weights(asked, read, keep))
+            x = layer.source_attended(x, context=cross.summed(read, keep))
+        return torch.stack(seen, dim=1)
 
     def step(
         self,
@@ -273,8 +322,8 @@ class _DecoderStep(nn.Module):
         return logits, *after
 
 
-def graphs(model: LinearAttention) -> tuple[Graph, Graph]:
-    """Encoder and decoding step, with cases of mixed lengths, padded and not."""
+def graphs(model: LinearAttention) -> tuple[Graph, Graph, Graph]:
+    """Encoder, decoding step and attention, with cases of mixed lengths, padded and not."""
     config = model.config
     head_dim = config.width // config.heads
     numbers = range(config.decoder_layers)
@@ -327,6 +376,7 @@ def graphs(model: LinearAttention) -> tuple[Graph, Graph]:
                 {"batch": 5, "src_len": 23, "past_len": 30},
             ],
         ),
+        aligning(model, CONTRACT["attention"], source_vocab=config.vocab, vocab=config.vocab),
     )
 
 
@@ -335,4 +385,4 @@ TOLERANCE = 2e-5
 
 def attentions(_: Config) -> dict[str, Attentions]:
     """None that a target has an op for, and no softmax: linear attention is a few products."""
-    return {"encoder": Attentions(), "decoder": Attentions()}
+    return dict.fromkeys(["encoder", "decoder", "attention"], Attentions())

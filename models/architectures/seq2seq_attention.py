@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.architectures.transformer import loss, score
+from models.explain import aligning
 from models.graph import Attentions, Graph
+from models.halting import repeat
 from models.recipe import Recipe
 from models.recurrence import GRU
 from service.tasks.translation import CONTRACT
@@ -164,6 +166,32 @@ class Seq2SeqAttention(nn.Module):
             known.append(torch.cat([state, word, context], dim=1))
         return self.project(torch.stack(known, dim=1))
 
+    def explain(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        source_lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch 1 1 tgt_len src_len"]:
+        """The alignment: where position t looks, which foretells target token t + 1."""
+        keys, annotations, first = self.encode(source, source_lengths)
+        keep = kept(source_lengths, source.shape[1])
+        embedded = self.embed(target)
+        places = torch.arange(target.shape[1], device=target.device)[:, None]
+
+        def going(place: Tensor, *_: Tensor) -> Tensor:
+            return place < embedded.shape[1]
+
+        def body(place: Tensor, state: Tensor, seen: Tensor) -> tuple[Tensor, ...]:
+            word = embedded.index_select(1, place.reshape(1))[:, 0]
+            weights = self.attention.weights(state, keys, keep)
+            state, _ = self.advance(word, state, keys, annotations, keep)
+            return place + 1, state, torch.where(places == place, weights, seen)
+
+        nothing = keys.new_zeros(target.shape[0], target.shape[1], source.shape[1])
+        start = torch.zeros((), dtype=torch.int64, device=target.device)
+        _, _, seen = repeat(going, body, (start, first, nothing))
+        return seen[:, None, None]
+
     def step(
         self,
         tokens: Int[Tensor, "batch 1"],
@@ -233,8 +261,8 @@ class _DecoderStep(nn.Module):
         return self.model.step(tokens, source_lengths, cross_key[:, 0], cross_value[:, 0], state)
 
 
-def graphs(model: Seq2SeqAttention) -> tuple[Graph, Graph]:
-    """Encoder and decoding step, with cases of mixed lengths, padded and not."""
+def graphs(model: Seq2SeqAttention) -> tuple[Graph, Graph, Graph]:
+    """Encoder, decoding step and attention, with cases of mixed lengths, padded and not."""
     config = model.config
 
     def lengths(batch: int, longest: int) -> Tensor:
@@ -281,6 +309,7 @@ def graphs(model: Seq2SeqAttention) -> tuple[Graph, Graph]:
                 {"batch": 5, "src_len": 23},
             ],
         ),
+        aligning(model, CONTRACT["attention"], source_vocab=config.vocab, vocab=config.vocab),
     )
 
 
@@ -289,4 +318,5 @@ TOLERANCE = 2e-5
 
 def attentions(_: Config) -> dict[str, Attentions]:
     """One in the decoder, additive: it is exported as written, for no target fuses it."""
-    return {"encoder": Attentions(), "decoder": Attentions(additive=1)}
+    step = Attentions(additive=1)
+    return {"encoder": Attentions(), "decoder": step, "attention": step}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.architectures.transformer import LABEL_SMOOTHING
+from models.explain import aligning, watching
 from models.graph import (
     Attentions,
     Graph,
@@ -25,6 +26,7 @@ from models.graph import (
 from models.halting import Halting, Thought
 from models.layers import (
     Block,
+    CrossAttention,
     DecoderLayer,
     EncoderLayer,
     Memory,
@@ -127,21 +129,28 @@ class UniversalTransformer(nn.Module):
         source: Int[Tensor, "batch src_len"],
         source_lengths: Int[Tensor, " batch"],
         target: Int[Tensor, "batch tgt_len"],
+        taken: tuple[Float[Tensor, "batch steps tgt_len width"], ...] = (),
     ) -> tuple[Thought, Thought]:
-        """What becomes of source and target, teacher-forced: position t sees targets 0..t."""
+        """What becomes of source and target, teacher-forced: position t sees targets 0..t.
+
+        What is given as `taken` is carried, and becomes the states that the steps took.
+        """
         of_source = self.think(source, source_lengths)
         memory = self.memory(of_source)
         mask = keep_mask(source_lengths, source.shape[1])
         positions = self.positions[: target.shape[1]]
+        depths = torch.arange(self.config.max_steps, device=target.device)[:, None, None]
 
-        def refine(_: Tensor, state: Tensor) -> tuple[Tensor]:
-            return (self.decoder(state, memory=memory, memory_mask=mask),)
+        def refine(step: Tensor, state: Tensor, *taken: Tensor) -> tuple[Tensor, ...]:
+            refined = self.decoder(state, memory=memory, memory_mask=mask)
+            return refined, *(torch.where(depths == step, state[:, None], each) for each in taken)
 
         of_target = self.target_halting(
             self.embed(target),
             counts=torch.ones_like(target, dtype=torch.bool),
             coordinates=lambda step: positions + self.step_at(step),
             refine=refine,
+            carried=taken,
         )
         return of_source, of_target
 
@@ -153,6 +162,30 @@ class UniversalTransformer(nn.Module):
     ) -> Float[Tensor, "batch tgt_len vocab"]:
         """Teacher-forced logits."""
         return self.project(self.thoughts(source, source_lengths, target)[1].output)
+
+    def explain(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        source_lengths: Int[Tensor, " batch"],
+        target: Int[Tensor, "batch tgt_len"],
+    ) -> tuple[
+        Float[Tensor, "batch steps heads tgt_len src_len"],
+        Int[Tensor, "batch src_len"],
+        Int[Tensor, "batch tgt_len"],
+    ]:
+        """Where in the source position t attends, which foretells target token t + 1, at each step;
+        and the steps that source and target took. One that has halted attends to nothing."""
+        depths = torch.arange(self.config.max_steps, device=target.device)[:, None, None]
+        taken = self.embed(target)[:, None].expand(-1, len(depths), -1, -1)
+        of_source, of_target = self.thoughts(source, source_lengths, target, (taken.clone(),))
+        memory = self.memory(of_source)
+        mask = keep_mask(source_lengths, source.shape[1])
+        with watching(self.decoder, CrossAttention) as seen:
+            for states in of_target.carried[0].unbind(1):
+                self.decoder(states, memory=memory, memory_mask=mask)
+        running = (depths < of_target.steps[:, None, None])[:, :, :, :, None]
+        weights = torch.where(running, torch.stack(seen, dim=1), 0)
+        return weights, of_source.steps, of_target.steps
 
     def step(
         self,
@@ -290,22 +323,8 @@ class _DecoderStep(nn.Module):
         return logits, *present
 
 
-class _Steps(nn.Module):
-    """The graph `steps`: how many steps each token of a source and of its target took."""
-
-    def __init__(self, model: UniversalTransformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, source: Tensor, source_lengths: Tensor, tokens: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        of_source, of_target = self.model.thoughts(source, source_lengths, tokens)
-        return of_source.steps, of_target.steps
-
-
 def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
-    """Encoder, decoding step and, aside, what shows the steps of each token."""
+    """Encoder, decoding step, and attention with the steps of each token."""
     config = model.config
     names = layer_names(1)
 
@@ -332,16 +351,6 @@ def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
             for name in names
         }
 
-    def steps_inputs(batch: int, src_len: int, tgt_len: int) -> dict[str, Tensor]:
-        tokens = torch.randint(config.vocab, (batch, tgt_len))
-        return encoder_inputs(batch, src_len) | {"tokens": tokens}
-
-    whole = [
-        {"batch": 3, "src_len": 11},
-        {"batch": 1, "src_len": 1},
-        {"batch": 2, "src_len": 29},
-        {"batch": 8, "src_len": 6},
-    ]
     return (
         Graph(
             name="encoder",
@@ -349,7 +358,12 @@ def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
             contract=CONTRACT["encoder"],
             outputs=[f"cross_{name}" for name in names],
             inputs=encoder_inputs,
-            cases=whole,
+            cases=[
+                {"batch": 3, "src_len": 11},
+                {"batch": 1, "src_len": 1},
+                {"batch": 2, "src_len": 29},
+                {"batch": 8, "src_len": 6},
+            ],
         ),
         Graph(
             name="decoder",
@@ -364,13 +378,12 @@ def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
             ],
             defined=written_cache,
         ),
-        Graph(
-            name="steps",
-            module=_Steps(model),
-            contract=CONTRACT["steps"],
-            outputs=["source_steps", "target_steps"],
-            inputs=steps_inputs,
-            cases=[{**case, "tgt_len": case["src_len"] + 2} for case in whole],
+        aligning(
+            model,
+            CONTRACT["attention"],
+            source_vocab=config.vocab,
+            vocab=config.vocab,
+            outputs=["weights", "source_steps", "target_steps"],
         ),
     )
 
@@ -378,10 +391,11 @@ def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
 TOLERANCE = 2e-5
 
 
-def attentions(_: Config) -> dict[str, Attentions]:
-    """Of the bodies of the loops: one of the encoder, two of the decoder."""
+def attentions(config: Config) -> dict[str, Attentions]:
+    """Of the bodies of the loops: one of the encoder, two of the decoder; and where attention is
+    told, the decoder's to itself once more for each step."""
     return {
         "encoder": Attentions(whole=1),
         "decoder": Attentions(cached=2),
-        "steps": Attentions(whole=3),
+        "attention": Attentions(whole=3 + config.max_steps),
     }

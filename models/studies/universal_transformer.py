@@ -84,7 +84,7 @@ def halting(run_dir: Path, text: str) -> Mapping[str, Sequence[tuple[str, int]]]
         "source_lengths": np.array([len(item["source"])]),
         "tokens": np.concatenate([item["prompt"], row["tokens"]])[None],
     }
-    steps = runner.run("steps", given)
+    steps = runner.run("attention", given)
     # A position of the target is shown by the token that it foretells.
     shown = {
         "source": item["source"].tolist(),

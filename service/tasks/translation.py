@@ -108,18 +108,10 @@ CONTRACT = {
             "source_lengths": Tensor("int64", ("batch",)),
             "tokens": Tensor("int64", ("batch", "tgt_len")),
         },
-        outputs={"weights": Tensor("float32", ("batch", None, None, "tgt_len", "src_len"))},
-        aside=True,
-    ),
-    "steps": Graph(
-        inputs={
-            "source": Tensor("int64", ("batch", "src_len")),
-            "source_lengths": Tensor("int64", ("batch",)),
-            "tokens": Tensor("int64", ("batch", "tgt_len")),
-        },
         outputs={
-            "source_steps": Tensor("int64", ("batch", "src_len")),
-            "target_steps": Tensor("int64", ("batch", "tgt_len")),
+            "weights": Tensor("float32", ("batch", None, None, "tgt_len", "src_len")),
+            "source_steps": Tensor("int64", ("batch", "src_len"), optional=True),
+            "target_steps": Tensor("int64", ("batch", "tgt_len"), optional=True),
         },
         aside=True,
     ),
@@ -274,7 +266,11 @@ def generate(item: Item, assets: Assets) -> Way:
         read = yield Pass(GRAPH, {**inputs, "source_lengths": np.array(len(source))})
         # The last token of the prompt foretells the first of the text; others may be longer.
         first = len(item["prompt"]) - 1
-        row["weights"] = read["weights"][..., first : first + int(row["scored"]), : len(source)]
+        told, of_source = slice(first, first + int(row["scored"])), slice(len(source))
+        row["weights"] = read["weights"][..., told, of_source]
+        if "source_steps" in read:
+            row["source_steps"] = read["source_steps"][of_source]
+            row["target_steps"] = read["target_steps"][told]
     return row
 
 
@@ -317,22 +313,27 @@ def postprocess(
                 alternatives=[out for out in dict.fromkeys(others) if out != best],
             )
         )
-    return Response(translations=translations, attention=drawn(_alignments(items, rows, assets)))
+    return Response(translations=translations, attention=drawn(_maps(items, rows, assets)))
 
 
-def _alignments(items: Sequence[Item], rows: Sequence[Row], assets: Assets) -> Iterator[Weights]:
-    """Where each sentence's decoder attended in its source, token by token."""
+def _maps(items: Sequence[Item], rows: Sequence[Row], assets: Assets) -> Iterator[Weights]:
+    """Where each sentence's decoder attended in its source, token by token, and where a model
+    decides it itself, how many steps each token took."""
     for item, row in zip(items, rows, strict=True):
         if "weights" not in row:
             continue
         written = [*row["tokens"].tolist(), assets.directions.end][: int(row["scored"])]
         target = assets.tokenizer.texts(written)
         source = assets.tokenizer.texts(item["source"].tolist(), source=True)
+        index = int(item["index"])
         axes = [
             Axis(name=name, size=len(labels), labels=labels)
             for name, labels in (("target", target), ("source", source))
         ]
-        yield Weights("alignment", row["weights"], ["layer", "head", *axes], int(item["index"]))
+        yield Weights("alignment", row["weights"], ["layer", "head", *axes], index)
+        for axis in reversed(axes):
+            if f"{axis.name}_steps" in row:
+                yield Weights("halting", row[f"{axis.name}_steps"], [axis], index)
 
 
 def rows(item: Item) -> int:
