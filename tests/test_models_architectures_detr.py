@@ -71,6 +71,26 @@ def test_each_group_answers_as_if_it_were_alone(model: detr.Detr) -> None:
             torch.testing.assert_close(whole.unflatten(0, (3, -1))[:, group], alone)
 
 
+def test_it_tells_where_its_last_layer_looks_for_each_guess(model: detr.Detr) -> None:
+    pixels = torch.randn(3, *PIXELS)
+    seen = []
+
+    def note(of: torch.nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        assert isinstance(of, detr.Attention)
+        query, key = of.query(given[0]) + of.place(given[1]), of.key(named["source"])
+        key = key + of.place(named["source_at"])
+        for one, other in zip(query.chunk(2, -1), key.chunk(2, -1), strict=True):
+            seen.append((one @ other.mT / one.shape[-1] ** 0.5).softmax(-1))
+
+    model.decoder[-1].picture.register_forward_pre_hook(note, with_kwargs=True)  # type: ignore[union-attr]
+    logits, boxes, heads = model.explain(pixels)
+    torch.testing.assert_close((logits, boxes), model(pixels))
+    side = TESTING.side >> len(TESTING.stem)
+    assert heads.shape == (3, TESTING.queries, TESTING.heads, side, side)
+    torch.testing.assert_close(heads.flatten(3), torch.stack(seen[:2], dim=2))
+    torch.testing.assert_close(heads.sum((3, 4)), torch.ones(heads.shape[:3]))
+
+
 def test_a_query_sees_the_others_of_its_group(model: detr.Detr) -> None:
     pixels = torch.randn(1, *PIXELS)
     before = model(pixels)[0]
@@ -117,7 +137,7 @@ def test_the_smoke_recipe_is_trained_from_the_files_of_the_garments(tmp_path: Pa
 
 
 def test_the_graph_keeps_its_contract(model: detr.Detr) -> None:
-    (graph,) = detr.graphs(model)
+    graph, _ = detr.graphs(model)
     for case in graph.cases:
         inputs = graph.inputs(**case)
         assert list(inputs) == list(graph.contract.inputs)

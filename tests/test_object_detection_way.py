@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import torch
 
@@ -124,6 +125,27 @@ def test_every_door_finds_the_same(published: tuple[Path, Manifest]) -> None:
         assert all(
             one["score"] >= 0.5 and set(one) == {"label", "score", "box"} for one in raw.json()
         )
+
+    with_doors(published[0], scenario)
+
+
+def test_both_doors_tell_where_was_looked(published: tuple[Path, Manifest]) -> None:
+    async def scenario(doors: Doors) -> None:
+        fields = {"threshold": 0.05, "max_detections": 3}
+        plain = await doors.http.post("/object-detection", files={"image": IMAGE}, data=fields)
+        reply = await doors.http.post(
+            "/object-detection", files={"image": IMAGE}, data=fields | {"explain": True}
+        )
+        answer = reply.json()
+        assert answer["detections"] == plain.json()["detections"]
+        (found,) = answer["attention"]
+        sizes = [axis["size"] for axis in found["axes"]]
+        assert sizes == [3, 2, 8, 8]
+        weights = np.array(found["weights"]).reshape(sizes)
+        assert weights.sum((2, 3)) == pytest.approx(np.ones((3, 2)), abs=1e-3)
+        asked = attendant_pb2.DetectObjectsRequest(image=IMAGE, explain=True, **fields)
+        (told,) = (await doors.stub.DetectObjects(asked)).attention
+        assert list(told.weights) == pytest.approx(found["weights"], abs=1e-4)
 
     with_doors(published[0], scenario)
 

@@ -106,6 +106,22 @@ def test_what_is_sure_enough_comes_with_the_surest_first() -> None:
     )
 
 
+def test_each_detection_comes_with_what_was_looked_at_for_it() -> None:
+    looked = np.arange(3 * 2 * 4, dtype=np.float32).reshape(3, 2, 2, 2)
+    request = task.Request(image=b"x", threshold=0.5)
+    items = [{"size": np.array([64, 64])}]
+    answer = task.postprocess(request, ASSETS, items, [THREE | {"heads": looked}])
+    (found,) = answer.attention
+    assert [(axis.name, axis.size) for axis in found.axes] == [
+        ("detection", 2), ("head", 2), ("row", 2), ("column", 2),
+    ]  # fmt: skip
+    assert found.axes[0].labels == [one.label for one in answer.detections]
+    assert found.weights == [*looked[1].ravel(), *looked[0].ravel()]
+    nothing = task.Request(image=b"x", threshold=0.95)
+    (none,) = task.postprocess(nothing, ASSETS, items, [THREE | {"heads": looked}]).attention
+    assert (none.axes[0].size, none.weights) == (0, [])
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.architectures.vit import Stage
-from models.attention import attend, join_heads, split_heads
+from models.attention import attend, attention_weights, join_heads, split_heads
 from models.datasets import Batch
+from models.explain import explaining, watching
 from models.graph import Attentions, Graph
-from models.layers import FeedForward
+from models.layers import FeedForward, Heads
 from models.recipe import Recipe
 from models.score import IGNORE
 from models.set_prediction import Boxes, Logits, matched, overlap, set_loss
@@ -121,11 +122,28 @@ class Attention(nn.Module):
         source: Float[Tensor, "batch src_len width"],
         source_at: Float[Tensor, "#batch src_len width"],
     ) -> Float[Tensor, "batch len width"]:
-        query = split_heads(self.query(x) + self.place(at), self.heads)
-        key = split_heads(self.key(source) + self.place(source_at), self.heads)
+        query = self.placed(self.query(x), at)
+        key = self.placed(self.key(source), source_at)
         value = split_heads(self.value(source), self.heads)
         out: Tensor = self.out(join_heads(attend(query, key, value)))
         return out
+
+    def placed(
+        self, x: Float[Tensor, "batch len width"], at: Float[Tensor, "#batch len width"]
+    ) -> Heads:
+        return split_heads(x + self.place(at), self.heads)
+
+    def attention_weights(
+        self,
+        x: Float[Tensor, "batch len width"],
+        at: Float[Tensor, "#batch len width"],
+        *,
+        source: Float[Tensor, "batch src_len width"],
+        source_at: Float[Tensor, "#batch src_len width"],
+    ) -> Float[Tensor, "batch heads len src_len"]:
+        """How much each position takes of each of the source, in `forward` of the same."""
+        query, key = self.placed(self.query(x), at), self.placed(self.key(source), source_at)
+        return attention_weights(query, key)
 
 
 class EncoderLayer(nn.Module):
@@ -248,6 +266,16 @@ class Detr(nn.Module):
         """What the first group of queries says at last."""
         return self.decoded(self.encoded(pixels), groups=1)[-1]
 
+    def explain(
+        self, pixels: Float[Tensor, "batch 3 side side"]
+    ) -> tuple[Logits, Boxes, Float[Tensor, "batch queries heads rows columns"]]:
+        """The guesses, and where in the picture each head of the last layer looks for each."""
+        with watching(self.decoder[-1].picture) as seen:  # type: ignore[arg-type]
+            logits, boxes = self(pixels)
+        (weights,) = seen
+        rows = self.config.side >> len(self.config.stem)
+        return logits, boxes, weights.transpose(1, 2).unflatten(-1, (rows, -1))  # type: ignore[no-untyped-call]
+
     def taught(self, pixels: Float[Tensor, "batch 3 side side"]) -> list[tuple[Logits, Boxes]]:
         """All that is compared with the truth: of the encoder, and of every layer and group."""
         memory = self.encoded(pixels)
@@ -291,24 +319,23 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     }
 
 
-def graphs(model: Detr) -> tuple[Graph]:
-    """The whole model, from normalised pixels to the guesses."""
+def graphs(model: Detr) -> tuple[Graph, Graph]:
+    """The whole model, from normalised pixels to the guesses; and with where it looks for them."""
     axes = (3, model.config.side, model.config.side)
     pixels = replace(CONTRACT["model"].inputs["pixels"], axes=("batch", *axes))
 
     def inputs(batch: int) -> dict[str, Tensor]:
         return {"pixels": torch.randn(batch, *axes)}
 
-    return (
-        Graph(
-            name="model",
-            module=model,
-            contract=replace(CONTRACT["model"], inputs={"pixels": pixels}),
-            outputs=["logits", "boxes"],
-            inputs=inputs,
-            cases=[{"batch": batch} for batch in (3, 1, 2, 8, 64)],
-        ),
+    graph = Graph(
+        name="model",
+        module=model,
+        contract=replace(CONTRACT["model"], inputs={"pixels": pixels}),
+        outputs=["logits", "boxes"],
+        inputs=inputs,
+        cases=[{"batch": batch} for batch in (3, 1, 2, 8, 64)],
     )
+    return graph, explaining(graph, CONTRACT["attention"])
 
 
 TOLERANCE = 2e-5
@@ -316,7 +343,8 @@ TOLERANCE = 2e-5
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per encoder layer, two per decoder layer."""
-    return {"model": Attentions(whole=config.encoder_layers + 2 * config.decoder_layers)}
+    every = Attentions(whole=config.encoder_layers + 2 * config.decoder_layers)
+    return {"model": every, "attention": every}
 
 
 RECIPES = {

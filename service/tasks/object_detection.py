@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from service.contract import Graph, Tensor
+from service.explanation import Axis, Weights, drawn, either
 from service.picture import FILE, MAX_IMAGE_BYTES, decoded, upright
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner, rows_of
@@ -68,17 +69,21 @@ class Response(ResponseModel):
     detections: list[Detection]
 
 
-CONTRACT = {
-    "model": Graph(
-        inputs={"pixels": Tensor("float32", ("batch", 3, None, None))},
-        outputs={
-            "logits": Tensor("float32", ("batch", None, None)),
-            "boxes": Tensor("float32", ("batch", None, 4)),
-        },
-    )
+_PIXELS = {"pixels": Tensor("float32", ("batch", 3, None, None))}
+_GUESSES = {
+    "logits": Tensor("float32", ("batch", None, None)),
+    "boxes": Tensor("float32", ("batch", None, 4)),
 }
-"""Of each guess the logits of all classes and, last, of nothing; and its box: centre, width and
-height, as shares of the model's picture."""
+CONTRACT = {
+    "model": Graph(inputs=_PIXELS, outputs=_GUESSES),
+    "attention": Graph(
+        inputs=_PIXELS,
+        outputs={**_GUESSES, "heads": Tensor("float32", ("batch", None, None, None, None))},
+        aside=True,
+    ),
+}
+"""Of each guess the logits of all classes and, last, of nothing; its box: centre, width and height,
+as shares of the model's picture; and what each head looks at, in parts of that picture."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,10 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    return rows_of(model.run("model", {"pixels": stack(items, "pixels")}))
+    def run(graph: str, items: Sequence[Item]) -> list[Row]:
+        return rows_of(model.run(graph, {"pixels": stack(items, "pixels")}))
+
+    return either(items, "model", run)
 
 
 def _corners(boxes: Float32[ndarray, "guesses 4"], size: ndarray) -> Float32[ndarray, "guesses 4"]:
@@ -139,7 +147,13 @@ def postprocess(
     scores = (exponentials / exponentials.sum(axis=1, keepdims=True))[:, :-1]
     corners = _corners(rows[0]["boxes"], items[0]["size"]).round().astype(int)
     best = np.argsort(-scores, axis=None, kind="stable")[: request.max_detections]
-    found = [divmod(int(index), scores.shape[1]) for index in best]
+    placed = (divmod(int(index), scores.shape[1]) for index in best)
+    found = [(guess, label) for guess, label in placed if scores[guess, label] >= request.threshold]
+    maps = []
+    if "heads" in rows[0]:
+        weights = rows[0]["heads"][[guess for guess, _ in found]]
+        axis = Axis(name="detection", size=len(found), labels=[assets.labels[i] for _, i in found])
+        maps.append(Weights("heads", weights, [axis, "head", "row", "column"]))
     return Response(
         detections=[
             Detection(
@@ -148,8 +162,8 @@ def postprocess(
                 box=Box(**dict(zip(Box.model_fields, corners[guess].tolist(), strict=True))),
             )
             for guess, label in found
-            if scores[guess, label] >= request.threshold
-        ]
+        ],
+        attention=drawn(maps),
     )
 
 
