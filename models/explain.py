@@ -21,6 +21,7 @@ from service.explanation import GRAPH
 Layers = Sequence[Float[Tensor, "batch heads positions positions"]]
 Shares = Float[Tensor, "batch positions"]
 """How much of each position is in one vector."""
+SharesOfMany = Float[Tensor, "batch vectors positions"]
 
 
 @runtime_checkable
@@ -50,17 +51,21 @@ def watching(model: nn.Module, kind: type = Attention) -> Iterator[list[Tensor]]
             hook.remove()
 
 
-def rollout(layers: Layers, read: Shares) -> Shares:
-    """How much of each position of the input is in a vector read from the last layer's output.
+def rollouts(layers: Layers, read: SharesOfMany) -> SharesOfMany:
+    """How much of each position of the input is in vectors read from the last layer's output.
 
     Attention rollout (Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers",
     equation 1), from the top down: a layer passes on half of a position, by its residual
     connection, and half of what its heads attend to in the mean.
     """
     for weights in reversed(layers):
-        attended = (read[:, None] @ weights.mean(dim=1))[:, 0]
-        read = (read + attended) / 2
+        read = (read + read @ weights.mean(dim=1)) / 2
     return read
+
+
+def rollout(layers: Layers, read: Shares) -> Shares:
+    """`rollouts` of a single vector."""
+    return rollouts(layers, read[:, None])[:, 0]
 
 
 def by_head(layers: Layers, read: Shares) -> Float[Tensor, "batch layers heads positions"]:

@@ -4,7 +4,7 @@ The JSON is the node-link form that D3 and NetworkX write: nodes in a list, edge
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.contract import Tensor
 from service.errors import InvalidInput
+from service.explanation import Axis, Weights, either
 from service.session import Runner, rows_of
 
 MAX_NODES, MAX_EDGES, MAX_FEATURES = 512, 20_000, 64
@@ -63,6 +64,8 @@ INPUTS: Mapping[str, Tensor] = {
     "neighbours": Tensor("bool", ("batch", "nodes", "nodes")),
 }
 """What every model of graphs takes."""
+HEADS = {"heads": Tensor("float32", ("batch", None, None, "nodes", "nodes"))}
+"""What every graph `attention` tells: how much each head takes of whom for each node."""
 LENGTHS = Tensor("int64", ("batch",))
 """The nodes of each graph, for models that look at all of a graph: their input `lengths`."""
 
@@ -147,16 +150,32 @@ def stacked(items: Sequence[Item]) -> Item:
 
 def forward(model: Runner, items: Sequence[Item], names: Collection[str]) -> list[Item]:
     """What a model makes of graphs, those of like sizes together: little of a batch is filling."""
-    rows: list[Item] = [{} for _ in items]
-    left = sorted(range(len(items)), key=lambda number: -cost(items[number]))
-    while left:
-        together = left[: max(1, MAX_BATCH_COST // cost(items[left[0]]))]
-        left = left[len(together) :]
-        batch = stacked([items[number] for number in together])
-        made = rows_of(model.run("model", {name: batch[name] for name in names}))
-        for number, row in zip(together, made, strict=True):
-            rows[number] = row
-    return rows
+
+    def run(graph: str, items: Sequence[Item]) -> list[Item]:
+        rows: list[Item] = [{} for _ in items]
+        left = sorted(range(len(items)), key=lambda number: -cost(items[number]))
+        while left:
+            together = left[: max(1, MAX_BATCH_COST // cost(items[left[0]]))]
+            left = left[len(together) :]
+            batch = stacked([items[number] for number in together])
+            made = rows_of(model.run(graph, {name: batch[name] for name in names}))
+            for number, row in zip(together, made, strict=True):
+                rows[number] = row
+        return rows
+
+    return either(items, "model", run)
+
+
+def maps(graph: Graph, row: Item) -> Iterator[Weights]:
+    """Whom the nodes of a graph looked at, if it was asked, without what filled the batch up."""
+    if "heads" not in row:
+        return
+    size, labels = len(graph.nodes), [" ".join(node.features) for node in graph.nodes]
+    named = labels if any(labels) else []
+    axes = [Axis(name=name, size=size, labels=named) for name in ("node", "neighbour")]
+    over_all = row["rollout"][(slice(size),) * row["rollout"].ndim]
+    yield Weights("rollout", over_all, axes[: over_all.ndim])
+    yield Weights("heads", row["heads"][..., :size, :size], ["layer", "head", *axes])
 
 
 def probabilities(logits: Float32[ndarray, "*axes classes"]) -> Float32[ndarray, "*axes classes"]:

@@ -52,9 +52,13 @@ class Scripted:
             bright = np.tanh(inputs["noise"][:, :1, None, None])
             return {"pixels": np.broadcast_to(bright, (len(bright), 1, 4, 4))}
         count = inputs["neighbours"].sum(2, dtype=np.float32)
+        looked = inputs["neighbours"] / np.maximum(count, 1)[..., None]
+        told = {"rollout": looked, "heads": looked[:, None, None]}
         if "lengths" in inputs:
             count = count.sum(1)
-        return {"logits": np.stack([count, 1.5 * np.ones_like(count)], axis=-1)}
+            told["rollout"] = looked[:, 0]
+        logits = {"logits": np.stack([count, 1.5 * np.ones_like(count)], axis=-1)}
+        return logits | told if graph == "attention" else logits
 
 
 @asynccontextmanager
@@ -120,6 +124,25 @@ def test_both_of_our_doors_say_the_same_of_a_graph() -> None:
         request = pb.ClassifyNodesRequest(graph=pb.Graph(**WATER))
         answer = await rpc(doors, method, request, pb.ClassifyNodesResponse)
         assert [one.label for one in answer.nodes] == ["few", "many", "few"]
+
+    with_doors(scenario)
+
+
+@pytest.mark.parametrize(("name", "method"), [(NODES, "Nodes"), (GRAPHS, "Graph")])
+def test_both_of_our_doors_tell_whom_the_nodes_looked_at(name: str, method: str) -> None:
+    async def scenario(doors: Doors) -> None:
+        told = (await doors.http.post(f"/{name}", json={"graph": WATER, "explain": True})).json()
+        assert [each["name"] for each in told["attention"]] == ["rollout", "heads"]
+        over_all, heads = told["attention"]
+        assert heads["weights"] == [0, 1, 0, 0.5, 0, 0.5, 0, 1, 0]
+        assert heads["axes"][3]["labels"] == ["H", "O", "H"]
+        assert over_all["weights"] == (heads["weights"] if name == NODES else [0, 1, 0])
+        request = getattr(pb, f"Classify{method}Request")(graph=pb.Graph(**WATER), explain=True)
+        reply = getattr(pb, f"Classify{method}Response")
+        answer = await rpc(doors, f"/attendant.v1.Attendant/Classify{method}", request, reply)
+        assert [list(each.weights) for each in answer.attention] == [
+            each["weights"] for each in told["attention"]
+        ]
 
     with_doors(scenario)
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -114,3 +115,14 @@ def test_graph_attention_is_exported_with_an_attention_for_each_layer(
     given = asyncio.run(answer(name, tmp_path / name, asked)).model_dump()
     found = given["nodes" if config.labelled == "nodes" else "labels"]
     assert len(found) == (8 if config.labelled == "nodes" else config.classes)
+    explained = asked.model_copy(update={"explain": True})
+    told = asyncio.run(answer(name, tmp_path / name, explained)).model_dump()
+    over_all, heads = told.pop("attention")
+    size = len(explained.model_dump()["graph"]["nodes"])
+    assert [axis["size"] for axis in heads["axes"]] == [2, 2, size, size]
+    sizes = [size, size] if config.labelled == "nodes" else [size]
+    weights = np.array(over_all["weights"]).reshape(sizes)
+    assert weights.sum(-1) == pytest.approx(np.ones(sizes[:-1]), abs=1e-3)
+    assert [found["label"] for found in told["nodes" if size == 8 else "labels"]] == [
+        one["label"] for one in found
+    ]

@@ -64,10 +64,43 @@ def test_nodes_without_a_label_do_not_count() -> None:
     torch.testing.assert_close(lost, wanted)
 
 
+@torch.inference_mode()
+def test_a_node_tells_whom_it_looked_at_and_how_far() -> None:
+    model = graph_attention.build(NODES).eval()
+    features, neighbours = torch.randn(1, 6, 5), chain(6)
+    logits, over_all, heads = model.explain(features, neighbours)
+    torch.testing.assert_close(logits, model(features, neighbours))
+    beside = (neighbours | torch.eye(6, dtype=torch.bool)).expand_as(heads)
+    assert torch.equal(heads > 0, beside), "weights are for neighbours and for nobody else"
+    torch.testing.assert_close(heads.sum(-1), torch.ones(1, 2, 2, 6))
+    flow = torch.eye(6)
+    for weights in heads[0].mean(1):
+        flow = (torch.eye(6) + weights) / 2 @ flow
+    torch.testing.assert_close(over_all[0], flow)
+    assert torch.equal(over_all[0] > 0, chain(6)[0].float().matrix_power(2) + beside[0, 0, 0] > 0)
+
+
+@torch.inference_mode()
+def test_the_shares_of_a_graph_are_those_of_the_mean_of_its_nodes() -> None:
+    of_nodes, of_graphs = graph_attention.build(NODES), graph_attention.build(GRAPHS)
+    shared = {name: tensor for name, tensor in of_nodes.state_dict().items() if "head." not in name}
+    of_graphs.load_state_dict(shared, strict=False)
+    features = torch.randn(1, 6, 5)
+    neighbours = chain(6)
+    neighbours[:, 4:], neighbours[:, :, 4:] = False, False
+    _, by_node, _ = of_nodes.eval().explain(features, neighbours)
+    logits, over_all, heads = of_graphs.eval().explain(features, neighbours, torch.tensor([4]))
+    torch.testing.assert_close(logits, of_graphs(features, neighbours, torch.tensor([4])))
+    torch.testing.assert_close(over_all, by_node[:, :4].mean(1))
+    assert over_all[0, 4:].tolist() == [0, 0]
+    torch.testing.assert_close(over_all.sum(1), torch.ones(1))
+    assert heads.shape == (1, 2, 2, 6, 6)
+
+
 @both
 def test_the_graph_keeps_its_contract(config: graph_attention.Config) -> None:
     model = graph_attention.build(config).eval()
-    (graph,) = graph_attention.graphs(model)
+    graph, _ = graph_attention.graphs(model)
     for case in graph.cases:
         inputs = graph.inputs(**case)
         assert list(inputs) == list(graph.contract.inputs)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from service import graphs
 from service.errors import InvalidInput
+from service.explanation import drawn
 from service.tasks import graph_classification, node_classification
 
 ASSETS = graphs.Assets(["acid", "base"], {"C": 0, "O": 1})
@@ -129,3 +130,18 @@ def test_labels_and_features_are_read_from_the_models_folder(tmp_path: Path) -> 
     (tmp_path / "labels.json").write_text('["acid", "base"]')
     (tmp_path / "features.json").write_text('["C", "O"]')
     assert graphs.load_assets(tmp_path) == ASSETS
+
+
+def test_maps_are_of_the_graphs_own_nodes_and_name_them() -> None:
+    asked = graph("C", "CO", "", edges=[(0, 1)])
+    row = {
+        "rollout": np.arange(25.0).reshape(5, 5),
+        "heads": np.arange(100.0).reshape(2, 2, 5, 5),
+    }
+    over_all, heads = drawn(graphs.maps(asked, row))
+    assert [axis.labels for axis in over_all.axes] == [["C", "C O", ""]] * 2
+    assert over_all.weights == [0, 1, 2, 5, 6, 7, 10, 11, 12]
+    assert [axis.name for axis in heads.axes] == ["layer", "head", "node", "neighbour"]
+    (of_graph, _) = drawn(graphs.maps(graph("", ""), {**row, "rollout": np.arange(5.0)}))
+    assert (of_graph.weights, of_graph.axes[0].labels) == ([0, 1], [])
+    assert list(graphs.maps(asked, {"logits": np.zeros(2)})) == []

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
+from models.explain import explaining, rollout, rollouts, watching
 from models.graph import Attentions, Graph
 from models.layers import EncoderLayer, keep_mask
 from models.recipe import Recipe
@@ -24,6 +25,8 @@ from models.score import IGNORE, sums
 from service.tasks import graph_classification, node_classification
 
 Nodes = Float[Tensor, "batch nodes width"]
+Heads = Float[Tensor, "batch layers heads nodes nodes"]
+"""How much each head of each layer takes of whom for each node."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,17 @@ class NodeClassifier(GraphAttention):
         )
         return logits
 
+    def explain(
+        self,
+        features: Float[Tensor, "batch nodes features"],
+        neighbours: Bool[Tensor, "batch nodes nodes"],
+    ) -> tuple[Float[Tensor, "batch nodes classes"], Float[Tensor, "batch nodes nodes"], Heads]:
+        """The logits, how much of every node is in those of each, and the weights."""
+        with watching(self) as layers:
+            logits = self(features, neighbours)
+        itself = torch.eye(features.shape[1], device=features.device)
+        return logits, rollouts(layers, itself.expand_as(neighbours)), torch.stack(layers, dim=1)
+
 
 class GraphClassifier(GraphAttention):
     """Logits of every graph, from the sum of its nodes: a mean would not tell how many they are."""
@@ -106,6 +120,18 @@ class GraphClassifier(GraphAttention):
         inside = keep_mask(lengths, x.shape[1])[:, 0, 0, :, None].to(x.dtype)
         logits: Float[Tensor, "batch classes"] = self.head((x * inside).sum(1))
         return logits
+
+    def explain(
+        self,
+        features: Float[Tensor, "batch nodes features"],
+        neighbours: Bool[Tensor, "batch nodes nodes"],
+        lengths: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch nodes"], Heads]:
+        """The logits, how much of every node is in the sum that they come from, and the weights."""
+        with watching(self) as layers:
+            logits = self(features, neighbours, lengths)
+        inside = keep_mask(lengths, features.shape[1])[:, 0, 0]
+        return logits, rollout(layers, inside / lengths[:, None]), torch.stack(layers, dim=1)
 
 
 def build(config: Config) -> NodeClassifier | GraphClassifier:
@@ -129,11 +155,12 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     return sums(_logits(model, batch), batch["labels"])
 
 
-def graphs(model: NodeClassifier | GraphClassifier) -> tuple[Graph]:
-    """The whole model, for graphs of any size."""
+def graphs(model: NodeClassifier | GraphClassifier) -> tuple[Graph, Graph]:
+    """The whole model, for graphs of any size; and with whom its nodes look at."""
     config = model.config
     of_nodes = config.labelled == "nodes"
-    contract = (node_classification if of_nodes else graph_classification).CONTRACT["model"]
+    contracts = (node_classification if of_nodes else graph_classification).CONTRACT
+    contract = contracts["model"]
     wide = replace(contract.inputs["features"], axes=("batch", "nodes", config.features))
 
     def inputs(batch: int, nodes: int) -> dict[str, Tensor]:
@@ -146,21 +173,21 @@ def graphs(model: NodeClassifier | GraphClassifier) -> tuple[Graph]:
     cases: list[Mapping[str, int]] = [
         {"batch": batch, "nodes": nodes} for batch, nodes in ((3, 7), (1, 2), (2, 40), (16, 11))
     ]
-    return (
-        Graph(
-            name="model",
-            module=model,
-            contract=replace(contract, inputs={**contract.inputs, "features": wide}),
-            outputs=["logits"],
-            inputs=inputs,
-            cases=cases,
-        ),
+    graph = Graph(
+        name="model",
+        module=model,
+        contract=replace(contract, inputs={**contract.inputs, "features": wide}),
+        outputs=["logits"],
+        inputs=inputs,
+        cases=cases,
     )
+    return graph, explaining(graph, contracts["attention"])
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {"model": Attentions(whole=config.layers)}
+    every = Attentions(whole=config.layers)
+    return {"model": every, "attention": every}
 
 
 TOLERANCE = 2e-5

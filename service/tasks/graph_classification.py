@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from service import graphs
 from service.contract import Graph, Tensor
+from service.explanation import drawn
 from service.graphs import Assets
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner
@@ -41,11 +42,15 @@ class Response(ResponseModel):
     labels: list[Label]
 
 
+_INPUTS = {**graphs.INPUTS, "lengths": graphs.LENGTHS}
+_LOGITS = {"logits": Tensor("float32", ("batch", None))}
 CONTRACT = {
-    "model": Graph(
-        inputs={**graphs.INPUTS, "lengths": graphs.LENGTHS},
-        outputs={"logits": Tensor("float32", ("batch", None))},
-    )
+    "model": Graph(inputs=_INPUTS, outputs=_LOGITS),
+    "attention": Graph(
+        inputs=_INPUTS,
+        outputs={**_LOGITS, "rollout": Tensor("float32", ("batch", "nodes")), **graphs.HEADS},
+        aside=True,
+    ),
 }
 
 
@@ -62,7 +67,10 @@ def postprocess(
 ) -> Response:
     scores = graphs.probabilities(rows[0]["logits"])
     best = np.argsort(-scores, kind="stable")[: request.top_k]
-    return Response(labels=[Label(label=assets.labels[i], score=float(scores[i])) for i in best])
+    return Response(
+        labels=[Label(label=assets.labels[i], score=float(scores[i])) for i in best],
+        attention=drawn(graphs.maps(request.graph, rows[0])),
+    )
 
 
 def example() -> Request:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from service import graphs
 from service.contract import Graph, Tensor
+from service.explanation import drawn
 from service.graphs import Assets
 from service.schema import RequestModel, ResponseModel, Score
 from service.session import Runner
@@ -36,10 +37,18 @@ class Response(ResponseModel):
     nodes: list[Label]
 
 
+_LOGITS = {"logits": Tensor("float32", ("batch", "nodes", None))}
 CONTRACT = {
-    "model": Graph(
-        inputs=graphs.INPUTS, outputs={"logits": Tensor("float32", ("batch", "nodes", None))}
-    )
+    "model": Graph(inputs=graphs.INPUTS, outputs=_LOGITS),
+    "attention": Graph(
+        inputs=graphs.INPUTS,
+        outputs={
+            **_LOGITS,
+            "rollout": Tensor("float32", ("batch", "nodes", "nodes")),
+            **graphs.HEADS,
+        },
+        aside=True,
+    ),
 }
 
 
@@ -51,7 +60,7 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     """Rows are as long as their graphs, whatever others filled the batch up to."""
     rows = graphs.forward(model, items, CONTRACT["model"].inputs)
     return [
-        {"logits": row["logits"][: len(item["features"])]}
+        {**row, "logits": row["logits"][: len(item["features"])]}
         for item, row in zip(items, rows, strict=True)
     ]
 
@@ -65,7 +74,8 @@ def postprocess(
         nodes=[
             Label(label=assets.labels[number], score=float(of[number]))
             for number, of in zip(best, scores, strict=True)
-        ]
+        ],
+        attention=drawn(graphs.maps(request.graph, rows[0])),
     )
 
 
