@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.graph import Graph
+from models.graph import Graph, mixed_lengths
 from service.contract import Graph as Contract
 from service.explanation import GRAPH
 
@@ -115,7 +115,7 @@ def aligning(
     def inputs(batch: int, src_len: int, tgt_len: int) -> dict[str, Tensor]:
         return {
             "source": torch.randint(source_vocab, (batch, src_len)),
-            "source_lengths": torch.tensor([max(1, src_len - 3 * row) for row in range(batch)]),
+            "source_lengths": mixed_lengths(batch, src_len),
             "tokens": torch.randint(vocab, (batch, tgt_len)),
         }
 

@@ -69,6 +69,11 @@ def classifier(
     )
 
 
+def mixed_lengths(batch: int, longest: int) -> Tensor:
+    """Of the rows of a case: the first is full, the others end earlier."""
+    return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
+
+
 def written_cache(inputs: Mapping[str, Tensor], output: str) -> Tensor | None:
     """`defined` of a decoding step: caches to what is just written, memories to their lengths."""
     kind, _, layer = output.partition("_")

@@ -31,6 +31,7 @@ from models.linear_attention import (
 )
 from models.positions import Rotation
 from models.recipe import Recipe
+from models.translator import decoder_graph, encoder_graph
 from service.tasks.translation import CONTRACT
 
 __all__ = [
@@ -328,53 +329,26 @@ def graphs(model: LinearAttention) -> tuple[Graph, Graph, Graph]:
     head_dim = config.width // config.heads
     numbers = range(config.decoder_layers)
 
-    def lengths(batch: int, longest: int) -> Tensor:
-        """The first row is full, the others end earlier."""
-        return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
-
-    def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
-        source = torch.randint(config.vocab, (batch, src_len))
-        return {"source": source, "source_lengths": lengths(batch, src_len)}
-
     def sums(batch: int, length: int) -> Tensor:
         """Of random keys and values, of which the weights are positive."""
         key, value = torch.randn(2, batch, config.heads, length, head_dim)
         return summed(key, value)
 
-    def decoder_inputs(batch: int, src_len: int, past_len: int) -> dict[str, Tensor]:
-        return {
-            "tokens": torch.randint(config.vocab, (batch, 1)),
-            "past_lengths": lengths(batch, past_len) - 1,
-            "source_lengths": lengths(batch, src_len),
-            **{f"context_{layer}": sums(batch, src_len) for layer in numbers},
-            **{f"state_{layer}": sums(batch, past_len - 1) for layer in numbers},
-        }
+    def kept(batch: int, src_len: int, past_len: int, **_: int) -> dict[str, Tensor]:
+        contexts = {f"context_{layer}": sums(batch, src_len) for layer in numbers}
+        return contexts | {f"state_{layer}": sums(batch, past_len - 1) for layer in numbers}
 
     return (
-        Graph(
-            name="encoder",
-            module=_Encoder(model),
-            contract=CONTRACT["encoder"],
+        encoder_graph(
+            _Encoder(model),
+            vocab=config.vocab,
             outputs=[f"{kind}_{layer}" for kind in ("context", "state") for layer in numbers],
-            inputs=encoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11},
-                {"batch": 1, "src_len": 1},
-                {"batch": 2, "src_len": 29},
-                {"batch": 8, "src_len": 6},
-            ],
         ),
-        Graph(
-            name="decoder",
-            module=_DecoderStep(model),
-            contract=CONTRACT["decoder"],
+        decoder_graph(
+            _DecoderStep(model),
+            vocab=config.vocab,
+            kept=kept,
             outputs=["logits", *(f"next_state_{layer}" for layer in numbers)],
-            inputs=decoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11, "past_len": 7},
-                {"batch": 1, "src_len": 1, "past_len": 1},
-                {"batch": 5, "src_len": 23, "past_len": 30},
-            ],
         ),
         aligning(model, CONTRACT["attention"], source_vocab=config.vocab, vocab=config.vocab),
     )

@@ -21,6 +21,7 @@ from models.graph import Attentions, Graph
 from models.halting import repeat
 from models.recipe import Recipe
 from models.recurrence import GRU
+from models.translator import decoder_graph, encoder_graph
 from service.tasks.translation import CONTRACT
 
 __all__ = [
@@ -265,49 +266,21 @@ def graphs(model: Seq2SeqAttention) -> tuple[Graph, Graph, Graph]:
     """Encoder, decoding step and attention, with cases of mixed lengths, padded and not."""
     config = model.config
 
-    def lengths(batch: int, longest: int) -> Tensor:
-        """The first row is full, the others end earlier."""
-        return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
-
-    def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
-        source = torch.randint(config.vocab, (batch, src_len))
-        return {"source": source, "source_lengths": lengths(batch, src_len)}
-
-    def decoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
+    def kept(batch: int, src_len: int, **_: int) -> dict[str, Tensor]:
         return {
-            "tokens": torch.randint(config.vocab, (batch, 1)),
-            "past_lengths": torch.arange(batch),
-            "source_lengths": lengths(batch, src_len),
             "cross_key_0": torch.randn(batch, 1, src_len, config.attention),
             "cross_value_0": torch.randn(batch, 1, src_len, 2 * config.hidden).tanh(),
             "state_0": torch.randn(batch, config.hidden).tanh(),
         }
 
     return (
-        Graph(
-            name="encoder",
-            module=_Encoder(model),
-            contract=CONTRACT["encoder"],
+        encoder_graph(
+            _Encoder(model),
+            vocab=config.vocab,
             outputs=["cross_key_0", "cross_value_0", "state_0"],
-            inputs=encoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11},
-                {"batch": 1, "src_len": 1},
-                {"batch": 2, "src_len": 29},
-                {"batch": 8, "src_len": 6},
-            ],
         ),
-        Graph(
-            name="decoder",
-            module=_DecoderStep(model),
-            contract=CONTRACT["decoder"],
-            outputs=["logits", "next_state_0"],
-            inputs=decoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11},
-                {"batch": 1, "src_len": 1},
-                {"batch": 5, "src_len": 23},
-            ],
+        decoder_graph(
+            _DecoderStep(model), vocab=config.vocab, kept=kept, outputs=["logits", "next_state_0"]
         ),
         aligning(model, CONTRACT["attention"], source_vocab=config.vocab, vocab=config.vocab),
     )

@@ -22,7 +22,6 @@ from models.graph import (
     decoding_step_inputs,
     decoding_step_outputs,
     layer_names,
-    written_cache,
 )
 from models.layers import (
     Cache,
@@ -39,6 +38,7 @@ from models.layers import (
 from models.recipe import Recipe
 from models.score import IGNORE, sums
 from models.sides import Points, Positioned, Side
+from models.translator import decoder_graph, encoder_graph
 from service.tasks.translation import CONTRACT
 
 LABEL_SMOOTHING = 0.1
@@ -81,16 +81,6 @@ PRESETS = {
         encoder_layers=3,
         decoder_layers=2,
         dropout=0.2,
-    ),
-    # For tens of thousands of sentences, seen many times.
-    "captions": Config(
-        vocab=4_000,
-        width=256,
-        heads=4,
-        hidden=512,
-        encoder_layers=3,
-        decoder_layers=2,
-        dropout=0.3,
     ),
     "base": Config(
         vocab=8_000,
@@ -273,16 +263,15 @@ RECIPES = {
         evaluate_every_steps=250,
     ),
     "multi30k": Recipe(
-        preset="captions",
+        preset="small",
         dataset="multi30k",
         task="translation",
-        data={"batch_tokens": 3_072, "vocab": 4_000, "subword_dropout": 0.1},
-        steps=3_600,
+        data={"batch_tokens": 3_072, "vocab": 4_000},
+        steps=2_800,
         decay_share=0.7,
         learning_rate=3e-3,
         warmup_steps=150,
-        weight_decay=0.1,
-        evaluate_every_steps=300,
+        evaluate_every_steps=200,
     ),
     "smoke": Recipe(
         preset="testing",
@@ -354,49 +343,18 @@ def graphs(model: Transformer) -> tuple[Graph, Graph, Graph]:
     source_vocab = config.source_vocab or config.vocab
     names = layer_names(config.decoder_layers)
 
-    def lengths(batch: int, longest: int) -> Tensor:
-        """The first row is full, the others end earlier."""
-        return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
-
-    def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
-        source = torch.randint(source_vocab, (batch, src_len))
-        return {"source": source, "source_lengths": lengths(batch, src_len)}
-
-    def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
-        layers = decoding_step_inputs(config, batch=batch, src_len=src_len, max_len=max_len)
-        return {
-            "tokens": torch.randint(config.vocab, (batch, 1)),
-            "past_lengths": lengths(batch, past_len) - 1,
-            "source_lengths": lengths(batch, src_len),
-            **layers,
-        }
+    def kept(batch: int, src_len: int, max_len: int, **_: int) -> dict[str, Tensor]:
+        return decoding_step_inputs(config, batch=batch, src_len=src_len, max_len=max_len)
 
     return (
-        Graph(
-            name="encoder",
-            module=_Encoder(model),
-            contract=CONTRACT["encoder"],
-            outputs=[f"cross_{name}" for name in names],
-            inputs=encoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11},
-                {"batch": 1, "src_len": 1},
-                {"batch": 2, "src_len": 29},
-                {"batch": 8, "src_len": 6},
-            ],
+        encoder_graph(
+            _Encoder(model), vocab=source_vocab, outputs=[f"cross_{name}" for name in names]
         ),
-        Graph(
-            name="decoder",
-            module=_DecoderStep(model),
-            contract=CONTRACT["decoder"],
+        decoder_graph(
+            _DecoderStep(model),
+            vocab=config.vocab,
+            kept=kept,
             outputs=decoding_step_outputs(names),
-            inputs=decoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11, "past_len": 7, "max_len": 16},
-                {"batch": 1, "src_len": 1, "past_len": 1, "max_len": 4},
-                {"batch": 5, "src_len": 23, "past_len": 30, "max_len": 31},
-            ],
-            defined=written_cache,
         ),
         aligning(
             _Alignment(model), CONTRACT["attention"], source_vocab=source_vocab, vocab=config.vocab

@@ -21,7 +21,6 @@ from models.graph import (
     Graph,
     head_dim,
     layer_names,
-    written_cache,
 )
 from models.halting import Halting, Thought
 from models.layers import (
@@ -35,6 +34,7 @@ from models.layers import (
 )
 from models.recipe import Recipe
 from models.score import IGNORE, sums
+from models.translator import decoder_graph, encoder_graph
 from service.tasks.translation import CONTRACT
 
 Caches = tuple[
@@ -328,55 +328,26 @@ def graphs(model: UniversalTransformer) -> tuple[Graph, ...]:
     config = model.config
     names = layer_names(1)
 
-    def lengths(batch: int, longest: int) -> Tensor:
-        """The first row is full, the others end earlier."""
-        return torch.tensor([max(1, longest - 3 * row) for row in range(batch)])
-
-    def encoder_inputs(batch: int, src_len: int) -> dict[str, Tensor]:
-        source = torch.randint(config.vocab, (batch, src_len))
-        return {"source": source, "source_lengths": lengths(batch, src_len)}
-
-    def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
+    def kept(batch: int, src_len: int, max_len: int, **_: int) -> dict[str, Tensor]:
         sizes = {
             "cross": (config.heads, src_len),
             "past": (config.heads * config.max_steps, max_len),
         }
         return {
-            "tokens": torch.randint(config.vocab, (batch, 1)),
-            "past_lengths": lengths(batch, past_len) - 1,
-            "source_lengths": lengths(batch, src_len),
-        } | {
             f"{kind}_{name}": torch.randn(batch, *size, head_dim(config))
             for kind, size in sizes.items()
             for name in names
         }
 
     return (
-        Graph(
-            name="encoder",
-            module=_Encoder(model),
-            contract=CONTRACT["encoder"],
-            outputs=[f"cross_{name}" for name in names],
-            inputs=encoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11},
-                {"batch": 1, "src_len": 1},
-                {"batch": 2, "src_len": 29},
-                {"batch": 8, "src_len": 6},
-            ],
+        encoder_graph(
+            _Encoder(model), vocab=config.vocab, outputs=[f"cross_{name}" for name in names]
         ),
-        Graph(
-            name="decoder",
-            module=_DecoderStep(model),
-            contract=CONTRACT["decoder"],
+        decoder_graph(
+            _DecoderStep(model),
+            vocab=config.vocab,
+            kept=kept,
             outputs=["logits", *(f"present_{name}" for name in names)],
-            inputs=decoder_inputs,
-            cases=[
-                {"batch": 3, "src_len": 11, "past_len": 7, "max_len": 16},
-                {"batch": 1, "src_len": 1, "past_len": 1, "max_len": 4},
-                {"batch": 5, "src_len": 23, "past_len": 30, "max_len": 31},
-            ],
-            defined=written_cache,
         ),
         aligning(
             model,

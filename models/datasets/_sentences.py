@@ -1,6 +1,6 @@
 """token ids of sentence pairs → batches of pairs of about the same length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -8,9 +8,6 @@ import torch
 
 from models.datasets import Batch
 from models.score import IGNORE
-
-Respell = Callable[[Sequence[int], int], list[int]]
-"""Ids, a seed → ids of the same text."""
 
 
 class Sentences:
@@ -26,13 +23,8 @@ class Sentences:
         seed: int,
         shuffle: bool,
         prompt_tokens: int = 1,
-        respell: Respell | None = None,
     ) -> None:
-        """Targets begin with a prompt, which is given and not learnt, and end with an end.
-
-        `respell` is asked about the text of a row, without its first and last id, in every pass.
-        """
-        self.respell = respell
+        """Targets begin with a prompt, which is given and not learnt, and end with an end."""
         self.sources, self.targets, self.prompt_tokens = sources, targets, prompt_tokens
         self.pad, self.seed, self.shuffle = pad, seed, shuffle
         self.lengths = np.array([[len(t), len(s)] for s, t in zip(sources, targets, strict=True)])
@@ -59,19 +51,14 @@ class Sentences:
         rows, batches = self._pass_order(epoch)
         cut = int(batches[index])
         chosen = rows[self.cuts[cut] : self.cuts[cut + 1]]
-        sources = [self._spelled(self.sources[row], (epoch, row, 0)) for row in chosen]
-        targets = [self._spelled(self.targets[row], (epoch, row, 1)) for row in chosen]
+        sources = [self.sources[row] for row in chosen]
+        targets = [self.targets[row] for row in chosen]
         return {
             "source": padded(sources, self.pad),
             "source_lengths": torch.tensor([len(source) for source in sources]),
             "target": padded([target[:-1] for target in targets], self.pad),
             "labels": padded([learnt(target, self.prompt_tokens) for target in targets], IGNORE),
         }
-
-    def _spelled(self, ids: list[int], of: tuple[int, int, int]) -> list[int]:
-        if self.respell is None:
-            return ids
-        return [ids[0], *self.respell(ids[1:-1], hash((self.seed, *of))), ids[-1]]
 
 
 def learnt(target: Sequence[int], prompt_tokens: int) -> list[int]:

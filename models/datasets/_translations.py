@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from models.datasets import Example
 from models.datasets._sentences import Sentences
-from models.subword import END, PAD, SubwordDropout
+from models.subword import END, PAD
 from service.tasks.translation import Request
 
 Pairs = list[tuple[str, str]]
@@ -38,8 +38,7 @@ def sentences(
     """Batches of pairs; both sides begin with the token of the target language.
 
     An option such as `en-fr` says how often a pass over train sees the pairs of that direction,
-    `max_tokens` how long a side may be, with the two tokens around it, and `subword_dropout` which
-    share of joins is left out in training.
+    `max_tokens` how long a side may be, with the two tokens around it.
     """
     ids, longest = tokenizer.get_vocab(), int(options.get("max_tokens", MAX_TOKENS))
     end, pad = ids[END], ids[PAD]
@@ -54,7 +53,6 @@ def sentences(
                 copies = repeats if training else 1
                 sources += [[start, *source.ids, end]] * copies
                 targets += [[start, *target.ids, end]] * copies
-    dropout = float(options.get("subword_dropout", 0))
     return Sentences(
         sources,
         targets,
@@ -62,7 +60,6 @@ def sentences(
         pad=pad,
         seed=seed,
         shuffle=training,
-        respell=SubwordDropout(tokenizer, dropout) if training and dropout else None,
     )
 
 

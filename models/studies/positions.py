@@ -32,8 +32,6 @@ LONGEST = 20
 """Tokens of a side in training, with the two around them."""
 LENGTHS = ((3, 20), (21, 24), (25, 29), (30, 36), (37, 96))
 """Of the longer side; the first are those of training."""
-PRESET = "small"
-DATA = {"batch_tokens": 3_072, "vocab": 4_000, "max_tokens": LONGEST}
 SENTENCES = 320
 """At most, of each range."""
 STEPS = 500
@@ -42,7 +40,7 @@ STEPS = 500
 def study(data_dir: Path, runs: Path) -> Mapping[str, Any]:
     """A run for each way, and its BLEU by length."""
     of, recipe = recipes()["multi30k"]
-    recipe = replace(recipe, preset=PRESET, steps=STEPS, weight_decay=0.01, data=DATA)
+    recipe = replace(recipe, steps=STEPS, data={**recipe.data, "max_tokens": LONGEST})
     rows = []
     for way in WAYS:
         run_dir, config = runs / way, replace(of.presets[recipe.preset], positions=way)
