@@ -44,7 +44,9 @@ class AttentionMap(BaseModel):
     """Attention weights over axes, of which the last varies fastest."""
 
     name: str = Field(description="What they are; the page on attention says it for each task.")
-    index: int = Field(default=0, description="Which text of the answer; 0 where there is one.")
+    index: int = Field(
+        default=0, description="Which text or picture of the answer; 0 where there is one."
+    )
     axes: list[Axis]
     weights: list[float]
 

@@ -50,7 +50,9 @@ class Scripted:
     def run(self, graph: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if "noise" in inputs:
             bright = np.tanh(inputs["noise"][:, :1, None, None])
-            return {"pixels": np.broadcast_to(bright, (len(bright), 1, 4, 4))}
+            pixels = {"pixels": np.broadcast_to(bright, (len(bright), 1, 4, 4))}
+            attended = {"attended": np.full((len(bright), 2, 2), 0.25, np.float32)}
+            return pixels | attended if graph == "attention" else pixels
         count = inputs["neighbours"].sum(2, dtype=np.float32)
         looked = inputs["neighbours"] / np.maximum(count, 1)[..., None]
         told = {"rollout": looked, "heads": looked[:, None, None]}
@@ -124,6 +126,21 @@ def test_both_of_our_doors_say_the_same_of_a_graph() -> None:
         request = pb.ClassifyNodesRequest(graph=pb.Graph(**WATER))
         answer = await rpc(doors, method, request, pb.ClassifyNodesResponse)
         assert [one.label for one in answer.nodes] == ["few", "many", "few"]
+
+    with_doors(scenario)
+
+
+def test_both_of_our_doors_tell_where_pictures_were_looked_at() -> None:
+    async def scenario(doors: Doors) -> None:
+        asked = {"label": "Coat", "seed": 3, "count": 2, "explain": True}
+        told = (await doors.http.post(f"/{GENERATION}", json=asked)).json()
+        assert [each["index"] for each in told["attention"]] == [0, 1]
+        assert told["attention"][0]["weights"] == [0.25] * 4
+        method, request = "GenerateImage", pb.GenerateImageRequest(**asked)
+        answer = await rpc(
+            doors, f"/attendant.v1.Attendant/{method}", request, pb.GenerateImageResponse
+        )
+        assert [list(each.weights) for each in answer.attention] == [[0.25] * 4] * 2
 
     with_doors(scenario)
 

@@ -15,6 +15,7 @@ from export.source import Trained
 from models.architectures import graph_attention, sagan
 from models.catalogue import architecture
 from service.engine import Engine
+from service.errors import InvalidInput
 from service.manifest import Data
 from service.schema import RequestModel, ResponseModel
 from service.settings import Settings
@@ -99,6 +100,22 @@ def test_a_published_generator_draws_what_was_asked_for(tmp_path: Path) -> None:
     first, again = (asyncio.run(answer(name, tmp_path / name, request)) for _ in range(2))
     assert [one["label"] for one in first.model_dump()["pictures"]] == ["Coat"] * 3
     assert first.model_dump()["pictures"] == again.model_dump()["pictures"]
+    explained = request.model_copy(update={"explain": True})
+    told = asyncio.run(answer(name, tmp_path / name, explained)).model_dump()
+    maps = told.pop("attention")
+    assert told["pictures"] == first.model_dump()["pictures"]
+    assert [(each["name"], each["index"]) for each in maps] == [("attended", n) for n in range(3)]
+    for each in maps:
+        assert [axis["size"] for axis in each["axes"]] == [2, 2]
+        assert sum(each["weights"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_generator_without_attention_has_nothing_to_tell(tmp_path: Path) -> None:
+    name = "unconditional-image-generation"
+    export_model(a_gan(tmp_path, attending=False), name=name, target="cpu", folder=tmp_path / name)
+    request = task(name).request(label="Coat", explain=True)
+    with pytest.raises(InvalidInput, match=r"explain: .* exported without the graph"):
+        asyncio.run(answer(name, tmp_path / name, request))
 
 
 @pytest.mark.parametrize("target", ["cpu", "onnx"])

@@ -99,6 +99,28 @@ def test_attention_lets_every_place_see_every_other() -> None:
     assert (apart > 1e-4).all()
 
 
+@torch.inference_mode()
+def test_it_tells_how_much_each_place_is_looked_at() -> None:
+    model = made().average.eval()
+    attention, noise = model.attention, torch.randn(3, NOISE)
+    assert isinstance(attention, sagan.SelfAttention)
+    torch.nn.init.ones_(attention.scale)
+    shown: list[torch.Tensor] = []
+    attention.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    pixels, attended = model.explain(noise, torch.arange(3))
+    torch.testing.assert_close(pixels, model(noise, torch.arange(3)))
+    (x, _) = shown
+    query = attention.query(x).flatten(2)
+    key = torch.nn.functional.max_pool2d(attention.key(x), 2).flatten(2)
+    weights = (query.mT @ key / query.shape[1] ** 0.5).softmax(-1)
+    torch.testing.assert_close(attended.flatten(1), weights.mean(1))
+    torch.testing.assert_close(attended.sum((1, 2)), torch.ones(3))
+    # Whatever lights up a place that is looked at is seen everywhere.
+    value = torch.nn.functional.max_pool2d(attention.value(x), 2).flatten(2)
+    seen = attention.out((value @ weights.mT).unflatten(2, x.shape[2:]))  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(attention(x), x + seen)
+
+
 def test_a_class_changes_the_picture_that_noise_becomes() -> None:
     model = made().eval()
     for module in model.average.modules():
@@ -133,9 +155,12 @@ def test_the_discriminator_is_the_faster_learner() -> None:
 def test_the_graph_is_that_of_the_average(attending: bool) -> None:
     config = replace(CONFIG, attending=attending)
     model = sagan.build(config).eval()
-    (graph,) = sagan.graphs(model)
+    graph, *aside = sagan.graphs(model)
     assert graph.module is model.average
-    assert sagan.attentions(config)["model"].whole == int(attending)
+    assert [each.name for each in aside] == ["attention"] * attending
+    stated = sagan.attentions(config)
+    assert stated["model"].whole == int(attending)
+    assert stated.keys() == {graph.name, *(each.name for each in aside)}
     for case in graph.cases:
         inputs = graph.inputs(**case)
         assert list(inputs) == list(graph.contract.inputs)

@@ -17,9 +17,11 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from models.attention import attend
+from models.attention import attend, attention_weights
 from models.datasets import Batch
+from models.explain import explaining, watching
 from models.graph import Attentions, Graph
+from models.layers import Heads
 from models.recipe import Recipe
 from service.tasks.unconditional_image_generation import CONTRACT, NOISE
 
@@ -72,13 +74,24 @@ class SelfAttention(nn.Module):
         self.scale = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Maps) -> Maps:
-        pooled = functional.max_pool2d(self.key(x), 2), functional.max_pool2d(self.value(x), 2)
-        query, key, value = (
-            places.flatten(2).transpose(1, 2)[:, None] for places in (self.query(x), *pooled)
-        )
-        attended = attend(query, key, value)[:, 0].transpose(1, 2)
-        out: Maps = x + self.scale * self.out(attended.reshape(len(x), -1, *x.shape[2:]))
+        key, value = self.pooled(self.key(x)), self.pooled(self.value(x))
+        attended = attend(places(self.query(x)), places(key), places(value))[:, 0].transpose(1, 2)
+        out: Maps = x + self.scale * self.out(attended.reshape(x.shape[0], -1, *x.shape[2:]))
         return out
+
+    def pooled(self, x: Maps) -> Maps:
+        return functional.max_pool2d(x, 2)
+
+    def attention_weights(self, x: Maps) -> Float[Tensor, "batch height_and_width rows columns"]:
+        """How much each place takes of each pooled one, in `forward` of the same."""
+        key = self.pooled(self.key(x))
+        weights = attention_weights(places(self.query(x)), places(key))[:, 0]
+        return weights.unflatten(-1, tuple(key.shape[2:]))  # type: ignore[no-untyped-call,no-any-return]
+
+
+def places(x: Maps) -> Heads:
+    """Each place of maps as a vector, of one head."""
+    return x.flatten(2).transpose(1, 2)[:, None]
 
 
 class ClassNorm(nn.Module):
@@ -130,6 +143,15 @@ class Generator(nn.Module):
         x = self.second(self.attention(self.first(x, label)), label)
         pixels: Maps = self.out(self.norm(x, label).relu()).tanh()
         return pixels
+
+    def explain(
+        self, noise: Float[Tensor, "batch numbers"], label: Labels
+    ) -> tuple[Maps, Float[Tensor, "batch rows columns"]]:
+        """The pictures, and how much all places together look at each."""
+        with watching(self) as seen:
+            pixels = self(noise, label)
+        (weights,) = seen
+        return pixels, weights.mean(1)
 
 
 class Discriminator(nn.Module):
@@ -247,28 +269,30 @@ def optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     return [torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(0.0, 0.9), fused=True)]
 
 
-def graphs(model: Sagan) -> tuple[Graph]:
-    """The averaged generator; what it was trained with is left behind."""
+def graphs(model: Sagan) -> tuple[Graph, ...]:
+    """The averaged generator; what it was trained with is left behind. And where it looks."""
 
     def inputs(batch: int) -> dict[str, Tensor]:
         labels = torch.randint(model.config.classes, (batch,))
         return {"noise": torch.randn(batch, NOISE), "label": labels}
 
-    return (
-        Graph(
-            name="model",
-            module=model.average,
-            contract=CONTRACT["model"],
-            outputs=["pixels"],
-            inputs=inputs,
-            cases=[{"batch": batch} for batch in (3, 1, 16)],
-        ),
+    graph = Graph(
+        name="model",
+        module=model.average,
+        contract=CONTRACT["model"],
+        outputs=["pixels"],
+        inputs=inputs,
+        cases=[{"batch": batch} for batch in (3, 1, 16)],
     )
+    if not model.config.attending:
+        return (graph,)
+    return graph, explaining(graph, CONTRACT["attention"])
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One, if there is any."""
-    return {"model": Attentions(whole=int(config.attending))}
+    one = Attentions(whole=1)
+    return {"model": one, "attention": one} if config.attending else {"model": Attentions()}
 
 
 TOLERANCE = 2e-5

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from service.contract import Graph, Tensor
 from service.errors import InvalidInput
+from service.explanation import Weights, drawn, either
 from service.schema import File, RequestModel, ResponseModel
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
@@ -63,15 +64,20 @@ class Response(ResponseModel):
     seed: int
 
 
-CONTRACT = {
-    "model": Graph(
-        inputs={
-            "noise": Tensor("float32", ("batch", NOISE)),
-            "label": Tensor("int64", ("batch",)),
-        },
-        outputs={"pixels": Tensor("float32", ("batch", None, None, None))},
-    )
+_INPUTS = {
+    "noise": Tensor("float32", ("batch", NOISE)),
+    "label": Tensor("int64", ("batch",)),
 }
+_PIXELS = {"pixels": Tensor("float32", ("batch", None, None, None))}
+CONTRACT = {
+    "model": Graph(inputs=_INPUTS, outputs=_PIXELS),
+    "attention": Graph(
+        inputs=_INPUTS,
+        outputs={**_PIXELS, "attended": Tensor("float32", ("batch", None, None))},
+        aside=True,
+    ),
+}
+"""A map of a picture, coarser than it: how much all its places together look at each."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,11 @@ def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     """Raises InvalidInput for a number of a client's own that is no class."""
     if not all(0 <= item["label"] < len(assets.labels) for item in items):
         raise InvalidInput(f"a class is a number below {len(assets.labels)}", "label")
-    return rows_of(model.run("model", {name: stack(items, name) for name in ("noise", "label")}))
+
+    def run(graph: str, items: Sequence[Item]) -> list[Row]:
+        return rows_of(model.run(graph, {name: stack(items, name) for name in _INPUTS}))
+
+    return either(items, "model", run)
 
 
 def png(pixels: Float32[ndarray, "channels height width"]) -> bytes:
@@ -125,7 +135,12 @@ def postprocess(
         Picture(image=png(row["pixels"]), label=assets.labels[int(item["label"])])
         for item, row in zip(items, rows, strict=True)
     ]
-    return Response(pictures=pictures, seed=int(items[0]["seed"]))
+    maps = (
+        Weights("attended", row["attended"], ["row", "column"], index)
+        for index, row in enumerate(rows)
+        if "attended" in row
+    )
+    return Response(pictures=pictures, seed=int(items[0]["seed"]), attention=drawn(maps))
 
 
 def cost(item: Item) -> int:
