@@ -240,7 +240,7 @@ class Detr(nn.Module):
         return out
 
     def guessed(
-        self, states: Float[Tensor, "batch len width"], near: Float[Tensor, "#batch len 4"]
+        self, states: Float[Tensor, "batch len width"], near: Float[Tensor, "... len 4"]
     ) -> tuple[Float[Tensor, "batch len classes_and_nothing"], Float[Tensor, "batch len 4"]]:
         """Logits, and a box, as logits of its shares, by how it differs from the one it is near."""
         return self.head(states), near + self.box(states)

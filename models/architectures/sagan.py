@@ -79,7 +79,7 @@ class SelfAttention(nn.Module):
         out: Maps = x + self.scale * self.out(attended.reshape(x.shape[0], -1, *x.shape[2:]))
         return out
 
-    def pooled(self, x: Maps) -> Maps:
+    def pooled(self, x: Maps) -> Float[Tensor, "batch channels half_height half_width"]:
         return functional.max_pool2d(x, 2)
 
     def attention_weights(self, x: Maps) -> Float[Tensor, "batch height_and_width rows columns"]:
@@ -119,8 +119,10 @@ class Enlarged(nn.Module):
         self.norm = ClassNorm(classes, channels_in)
         self.enlarge = nn.ConvTranspose2d(channels_in, channels, 4, stride=2, padding=1)
 
-    def forward(self, x: Maps, labels: Labels) -> Maps:
-        out: Maps = self.enlarge(self.norm(x, labels).relu())
+    def forward(
+        self, x: Maps, labels: Labels
+    ) -> Float[Tensor, "batch fewer_channels twice_height twice_width"]:
+        out: Tensor = self.enlarge(self.norm(x, labels).relu())
         return out
 
 
