@@ -26,7 +26,7 @@ def panels(
     """A title, a matrix and its two axes for each picture that a map is best seen as.
 
     Over tokens heads are averaged; over time they are the rows; over a picture each is by itself.
-    What has one axis is a row.
+    What has one axis is a row, and drawn as columns.
     """
     weights, axes = array(of), list(of.axes)
     names = [axis.name for axis in axes]
@@ -38,7 +38,10 @@ def panels(
     if "head" in names and axes[-2].labels:
         weights, axes = weights.mean(axis=names.index("head")), axes[:-3] + axes[-2:]
     for place in np.ndindex(*weights.shape[:-2]):
-        at = [f"{axis.name} {index + 1}" for axis, index in zip(axes, place, strict=False)]
+        at = [
+            axis.labels[index] if axis.labels else f"{axis.name} {index + 1}"
+            for axis, index in zip(axes, place, strict=False)
+        ]
         yield ", ".join(at) or of.name, weights[place], axes[-2:]
 
 
@@ -58,7 +61,10 @@ def draw(
     places: Any = figure.subplots(down, across, squeeze=False)
     for axes, (title, matrix, (rows, columns)) in zip(places.flat, found, strict=False):
         axes.set_title(title, fontsize=8)
-        if picture is None:
+        if picture is None and len(matrix) == 1:
+            axes.bar(range(columns.size), matrix[0], width=0.9)
+            _label(axes.xaxis, columns)
+        elif picture is None:
             axes.imshow(matrix, aspect="auto", cmap="Blues", interpolation="nearest")
             _label(axes.yaxis, rows)
             _label(axes.xaxis, columns)

@@ -41,6 +41,12 @@ def test_every_head_over_a_picture_is_by_itself() -> None:
     assert len(shown) == 4
 
 
+def test_a_map_of_each_of_some_labels_is_headed_by_it() -> None:
+    found = Axis(name="detection", size=2, labels=["cat", "dog"])
+    shown = list(panels(a_map((2, 1, 4, 4), [found, "head", "row", "column"])))
+    assert [title for title, _, _ in shown] == ["cat, head 1", "dog, head 1"]
+
+
 def test_heads_over_time_are_rows() -> None:
     ((_, matrix, (rows, _)),) = panels(a_map((2, 2, 3), ["layer", "head", TIME]))
     assert matrix.shape == (4, 3)
