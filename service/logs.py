@@ -92,7 +92,8 @@ class Together(logging.StreamHandler[TextIO]):
             lines, self._lines = self._lines, []
             if lines:
                 self.stream.write("".join(lines))
-                super().flush()
+                # Not by the handler, whose lock the thread that logs holds while it waits for ours.
+                self.stream.flush()
 
     def close(self) -> None:
         self._over.set()

@@ -3,15 +3,17 @@
 import io
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from service import logs, telemetry
 from service.errors import InvalidInput
-from service.logs import FORMATTERS
+from service.logs import FORMATTERS, Together
 from service.schema import Timings
 from service.settings import Settings
 
@@ -194,3 +196,28 @@ def test_lines_appear_without_anybody_asking(
         if "alone" in seen:
             return
     pytest.fail("nothing was written")
+
+
+def test_a_warning_while_earlier_lines_are_written_waits_for_them_only() -> None:
+    begun = threading.Event()
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            begun.set()
+            time.sleep(0.2)
+            return super().write(text)
+
+    handler, stream = Together(), Slow()
+    handler.setStream(stream)
+    record = partial(
+        logging.LogRecord, "attendant", pathname="", lineno=0, args=None, exc_info=None
+    )
+    handler.handle(record(level=logging.INFO, msg="one"))
+    assert begun.wait(5)
+    warning = record(level=logging.WARNING, msg="two")
+    thread = threading.Thread(target=handler.handle, args=[warning], daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert stream.getvalue() == "one\ntwo\n"
+    handler.close()
