@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import elu
 
 from models import linear_attention
-from models.architectures import keyword_transformer, kwt, spectrogram_transformer, vit
+from models.architectures import keyword_transformer, kwt, spectrogram_transformer, swin, vit
 from models.attention import attend, attention_weights, join_heads
 from models.catalogue import architecture
 from models.explain import by_head, mean_of_first, rollout, watching
@@ -112,6 +112,48 @@ def test_a_picture_is_explained_by_its_patches(config: vit.Config) -> None:
     shares(maps)
     assert (heads.flatten(3).sum(-1) <= 1 + 1e-5).all()
     torch.testing.assert_close(model.explain(pixels[1:2])[1], maps[1:2])
+
+
+@pytest.mark.parametrize("side", [8, 7])
+@pytest.mark.parametrize("shift", [0, 2])
+@torch.inference_mode()
+def test_a_window_looks_at_what_is_in_it(shift: int, side: int) -> None:
+    attention = swin.WindowAttention(8, 2, side=side, window=4, shift=shift)
+    x = torch.randn(3, side, side, 8)
+    weights = attention.attention_weights(x)
+    *_, value = attention.project(attention.cut(x))
+    expected = attention.back(attention.out(join_heads(weights @ value)))
+    torch.testing.assert_close(attention(x), expected)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+    read = torch.zeros(3, side, side, 2)
+    read[1, 0, 3] = 1
+    looked = attention.looked(read, weights)
+    # The windows of a picture stand behind those of the one before; so do places in a window.
+    row, column = -shift % 8 if shift else 0, (3 - shift) % 8
+    window, place = 4 + row // 4 * 2 + column // 4, row % 4 * 4 + column % 4
+    for each in range(16):
+        seen = (window - 4) // 2 * 4 + each // 4 + shift, (window - 4) % 2 * 4 + each % 4 + shift
+        there = seen[0] % 8, seen[1] % 8
+        if max(there) < side:
+            torch.testing.assert_close(looked[1][there], weights[window, :, place, each])
+    assert not looked[[0, 2]].any()
+    if side == 8:
+        torch.testing.assert_close(looked.sum((1, 2))[1], torch.ones(2))
+
+
+@pytest.mark.parametrize("side", [32, 28])
+@torch.inference_mode()
+def test_stages_of_windows_tell_the_patches(side: int) -> None:
+    config = replace(swin.PRESETS["testing"], side=side)
+    model = swin.build(config).eval()
+    pixels = torch.randn(2, 3, side, side)
+    logits, maps, heads = model.explain(pixels)
+    torch.testing.assert_close(logits, model(pixels))
+    assert maps.shape == (2, side // 4, side // 4)
+    assert heads.shape == (2, 2, 4, 4, 4)
+    shares(maps)
+    torch.testing.assert_close(heads.sum((3, 4)), torch.ones(2, 2, 4))
+    torch.testing.assert_close(model.explain(pixels[1:])[1], maps[1:])
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ windows that are shifted by half; between stages four neighbours become one posi
 width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.attention import attend, join_heads, split_heads
+from models.attention import attend, attention_weights, join_heads, split_heads
 from models.datasets import Batch
+from models.explain import explaining, watching
 from models.graph import Attentions, Graph, classifier
-from models.layers import FeedForward
+from models.layers import FeedForward, Heads
 from models.recipe import Recipe
 from models.score import sums
 from service.tasks.image_classification import CONTRACT
@@ -97,19 +99,49 @@ class WindowAttention(nn.Module):
         of = windowed(region, self.window)[..., 0]
         return (of[:, None, :, None] != of[:, None, None, :]) * APART
 
-    def forward(self, x: Grid) -> Grid:
+    def cut(self, x: Grid) -> Float[Tensor, "windows positions width"]:
+        """The windows of grids."""
         fill = self.across * self.window - self.side
         x = functional.pad(x, (0, 0, 0, fill, 0, fill)) if fill else x
         x = x.roll((-self.shift, -self.shift), (1, 2)) if self.shift else x
-        bias = self.biases[self.distances].permute(2, 0, 1)[None]
-        if self.apart is not None:
-            bias = (bias + self.apart)[None].expand(x.shape[0], -1, -1, -1, -1).flatten(0, 1)
-        parts = self.query_key_value(windowed(x, self.window)).chunk(3, dim=-1)
-        query, key, value = (split_heads(part, self.heads) for part in parts)
-        out = self.out(join_heads(attend(query, key, value, mask=bias)))
-        x = joined(out, self.window, self.across)
+        return windowed(x, self.window)
+
+    def back(self, windows: Float[Tensor, "windows positions width"]) -> Grid:
+        """The inverse, without what the grids were filled up with."""
+        x = joined(windows, self.window, self.across)
         x = x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
         return x[:, : self.side, : self.side]
+
+    def bias(self, rows: int) -> Float[Tensor, "#windows heads positions positions"]:
+        """What is added to the scores in the windows of so many grids."""
+        bias = self.biases[self.distances].permute(2, 0, 1)[None]
+        if self.apart is not None:
+            bias = (bias + self.apart)[None].expand(rows, -1, -1, -1, -1).flatten(0, 1)
+        return bias
+
+    def project(self, windows: Float[Tensor, "windows positions width"]) -> Iterator[Heads]:
+        """Queries, keys and values."""
+        parts = self.query_key_value(windows).chunk(3, dim=-1)
+        return (split_heads(part, self.heads) for part in parts)
+
+    def forward(self, x: Grid) -> Grid:
+        windows, bias = self.cut(x), self.bias(x.shape[0])
+        query, key, value = self.project(windows)
+        return self.back(self.out(join_heads(attend(query, key, value, mask=bias))))
+
+    def attention_weights(self, x: Grid) -> Float[Tensor, "windows heads positions positions"]:
+        """How much each position takes of every other of its window, in `forward` of the same."""
+        query, key, _ = self.project(self.cut(x))
+        return attention_weights(query, key, mask=self.bias(x.shape[0]))
+
+    def looked(
+        self,
+        read: Float[Tensor, "batch side side heads"],
+        weights: Float[Tensor, "windows heads positions positions"],
+    ) -> Float[Tensor, "batch side side heads"]:
+        """Where a vector looks that has these shares of the positions; filling is left out."""
+        shares = (self.cut(read).transpose(1, 2)[..., None] * weights).sum(dim=2)
+        return self.back(shares.transpose(1, 2))
 
 
 class Block(nn.Module):
@@ -178,6 +210,32 @@ class Swin(nn.Module):
         logits: Tensor = self.head(self.norm(x).flatten(1, 2).mean(dim=1))
         return logits
 
+    def explain(
+        self, pixels: Float[Tensor, "batch 3 side side"]
+    ) -> tuple[
+        Float[Tensor, "batch classes"],
+        Float[Tensor, "batch rows columns"],
+        Float[Tensor, "batch layers heads rows_of_last columns_of_last"],
+    ]:
+        """Logits, how much of each patch is in them by all stages together, and where the heads of
+        the last stage look. A merged position has a quarter of each of its four."""
+        with watching(self) as seen:
+            logits = self(pixels)
+        layers = [each for each in self.modules() if isinstance(each, WindowAttention)]
+        last = layers[-1].side
+        read = torch.full((1, last, last, 1), last**-2.0).expand(pixels.shape[0], -1, -1, -1)
+        shares, heads = read, list[Tensor]()
+        for layer, weights in zip(reversed(layers), reversed(seen), strict=True):
+            if layer.side > shares.shape[1]:
+                shares = shares.repeat_interleave(2, 1).repeat_interleave(2, 2) / 4
+                shares = shares[:, : layer.side, : layer.side]
+            shares = (shares + layer.looked(shares, weights.mean(dim=1, keepdim=True))) / 2
+            if len(heads) < self.config.depths[-1]:
+                looked = layer.looked(read.expand(-1, -1, -1, layer.heads), weights)
+                heads.append(looked.permute(0, 3, 1, 2))
+        rollout = shares[..., 0]
+        return logits, rollout / rollout.sum((1, 2), keepdim=True), torch.stack(heads[::-1], dim=1)
+
 
 def build(config: Config) -> Swin:
     return Swin(config)
@@ -193,15 +251,17 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     return sums(model(batch["pixels"]), batch["labels"])
 
 
-def graphs(model: Swin) -> tuple[Graph]:
-    """The whole model, from normalised pixels to logits."""
+def graphs(model: Swin) -> tuple[Graph, Graph]:
+    """The whole model, from normalised pixels to logits; and with where it looks."""
     side = model.config.side
-    return classifier(model, CONTRACT["model"], "pixels", (3, side, side), (2, 1, 3))
+    (graph,) = classifier(model, CONTRACT["model"], "pixels", (3, side, side), (2, 1, 3))
+    return graph, explaining(graph, CONTRACT["attention"])
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per block."""
-    return {"model": Attentions(whole=sum(config.depths))}
+    every = Attentions(whole=sum(config.depths))
+    return {"model": every, "attention": every}
 
 
 TOLERANCE = 5e-5
