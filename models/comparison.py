@@ -92,7 +92,7 @@ def draw(systems: Sequence[System], path: Path) -> None:
     height = 0.7 + 0.3 * len(systems)
     figure = Figure(figsize=(11, down * height), layout="constrained")
     places = figure.subplots(down, 2, squeeze=False).flat
-    for axes, (title, values) in zip(places, found.items(), strict=False):
+    for (title, values), axes in zip(found.items(), places, strict=False):
         names = [system.name for system in systems]
         bars = axes.barh(names, [values.get(name, 0.0) for name in names], color="#4477aa")
         labels = [f"{values[name]:.4g}" if name in values else "" for name in names]
