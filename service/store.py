@@ -120,6 +120,11 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
         raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}; {REMEDY}")
     weights = read_weights(folder / WEIGHTS)
     task = task_of(task, manifest.graphs)
+    if unknown := sorted({*manifest.graphs} - {*task.contract}):
+        raise BrokenModel(
+            f"{manifest.name}:{manifest.version}: {', '.join(unknown)}: not a graph of {task.name}"
+            " in this version of the service: export the model again"
+        )
 
     def opened(graph: str, entry: GraphFile) -> InferenceSession:
         at = f"{manifest.name}:{manifest.version}: {entry.file}"

@@ -293,3 +293,17 @@ def test_serving_a_graph_that_the_runtime_lacks_names_model_and_file(
     publishing.seal(folder, manifests.read(folder))
     with pytest.raises(BrokenModel, match=r"translation:\w{12}: encoder\.onnx: .*Opset 99"):
         open_model(folder, task, threads=1)
+
+
+def test_a_model_with_a_graph_that_its_task_does_not_know_is_refused_by_its_name(
+    tiny_translation: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "translation"
+    shutil.copytree(tiny_translation, folder)
+    manifest = manifests.read(folder)
+    other = manifest.model_copy(
+        update={"graphs": {**manifest.graphs, "steps": manifest.graphs["encoder"]}}
+    )
+    (folder / manifests.NAME).write_text(other.model_dump_json(), encoding="utf-8")
+    with pytest.raises(BrokenModel, match="steps: not a graph of translation"):
+        open_model(folder, task_of("translation"), threads=1)
