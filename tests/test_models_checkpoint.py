@@ -50,7 +50,7 @@ BAD_CHECKPOINTS = {
     "no dictionary": (lambda run: torch.save(torch.ones(2), run / checkpoint.NAME), "cut off"),
     "unknown architecture": (
         lambda run: change(run, architecture="rnn"),
-        "is of architecture 'rnn', not one of keyword_transformer, kwt",
+        "is of architecture 'rnn', not one of detr, graph_attention",
     ),
     "other architecture": (
         lambda run: change(run, architecture="vit"),

@@ -103,7 +103,7 @@ class NodeClassifier(GraphAttention):
         """The logits, how much of every node is in those of each, and the weights."""
         with watching(self) as layers:
             logits = self(features, neighbours)
-        itself = torch.eye(features.shape[1], device=features.device)
+        itself = torch.eye(features.shape[1], dtype=logits.dtype, device=logits.device)
         return logits, rollouts(layers, itself.expand_as(neighbours)), torch.stack(layers, dim=1)
 
 
@@ -130,8 +130,8 @@ class GraphClassifier(GraphAttention):
         """The logits, how much of every node is in the sum that they come from, and the weights."""
         with watching(self) as layers:
             logits = self(features, neighbours, lengths)
-        inside = keep_mask(lengths, features.shape[1])[:, 0, 0]
-        return logits, rollout(layers, inside / lengths[:, None]), torch.stack(layers, dim=1)
+        inside = keep_mask(lengths, features.shape[1])[:, 0, 0].to(logits.dtype)
+        return logits, rollout(layers, inside / inside.sum(1, True)), torch.stack(layers, dim=1)
 
 
 def build(config: Config) -> NodeClassifier | GraphClassifier:
