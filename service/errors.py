@@ -174,8 +174,9 @@ class ClientLeft(Problem):
 
 
 def _is_name(part: str) -> bool:
-    """Of a field, and not of a type: `list[str]` and `str` stand for members of a union."""
-    return part.isidentifier() and part not in ("bool", "bytes", "float", "int", "str")
+    """Of a field, and not of a type: `list[str]`, `str`, a class are which member of a union."""
+    built_in = part in ("bool", "bytes", "float", "int", "str")
+    return part.isidentifier() and not built_in and not part[0].isupper()
 
 
 def refusal(error: ValidationError) -> InvalidInput:
@@ -184,5 +185,9 @@ def refusal(error: ValidationError) -> InvalidInput:
     # Each member of `str | list[str]` reports a fault. Meant is the one that is not about the type,
     # or that lies deepest: an element of the list, and not that a list is no string.
     fault = max(faults, key=lambda one: (not one["type"].endswith("_type"), len(one["loc"])))
-    where = [str(part) for part in fault["loc"] if isinstance(part, int) or _is_name(part)]
+    where = [
+        str(part)
+        for depth, part in enumerate(fault["loc"])
+        if not depth or isinstance(part, int) or _is_name(part)
+    ]
     return InvalidInput(fault["msg"].removeprefix("Value error, "), ".".join(where) or None)

@@ -137,8 +137,8 @@ for fields, param in (
         "timestamp_granularities.0",
     ),
     ({"temperature": 1.5}, "temperature"),
-    ({"chunking_strategy": {"type": "other"}}, "chunking_strategy"),
-    ({"chunking_strategy": {**vad, "threshold": 2}}, "chunking_strategy"),
+    ({"chunking_strategy": {"type": "other"}}, "chunking_strategy.type"),
+    ({"chunking_strategy": {**vad, "threshold": 2}}, "chunking_strategy.threshold"),
     ({"prompt": "x" * 4_001}, "prompt"),
     ({"include": ["logprobs"]}, "include"),
 ):
