@@ -10,6 +10,7 @@ import soundfile
 from PIL import Image
 
 from loadtests.scenarios import Scenario, scenario
+from service.schema import RequestModel
 from service.tasks import Task
 
 SENTENCES = {
@@ -79,9 +80,13 @@ SHAPES: Mapping[str, Callable[[Any, Random], dict[str, Any]]] = {
 """By a field that only such requests have."""
 
 
-def shaped(task: Task, random: Random) -> Scenario:
+def drawn(task: Task, random: Random) -> RequestModel:
     """A valid request; a task without a shape of its own is asked its example."""
     example = task.example()
     make = next((SHAPES[name] for name in SHAPES if name in task.request.model_fields), None)
-    request = task.request.model_validate(make(example, random)) if make else example
-    return scenario(task, request=request)
+    return task.request.model_validate(make(example, random)) if make else example
+
+
+def shaped(task: Task, random: Random) -> Scenario:
+    """What `drawn` gives, as a load asks it."""
+    return scenario(task, request=drawn(task, random))

@@ -6,7 +6,7 @@ from random import Random
 
 from loadtests.serving.bench import speech, texts
 from loadtests.serving.compare.adapters import Payload, payload
-from loadtests.serving.shapes import PAIRS, SENTENCES, SHAPES
+from loadtests.serving.shapes import PAIRS, SENTENCES, drawn
 from service.schema import RequestModel
 from service.tasks import Task, task
 
@@ -25,11 +25,9 @@ def payloads(name: str, data_dir: Path, number: int, *, seed: int) -> list[Paylo
     if name == SPEECH and (data_dir / "librispeech_other").exists():
         known = islice(speech.recordings(data_dir), number)
         return [payload(of, of.request.model_validate({"audio": each.content})) for each in known]
-    example = of.example()
     if name == SPEECH:
-        return [payload(of, example)]
-    shaped = (SHAPES[name](example, random) for _ in range(number))
-    return [payload(of, of.request.model_validate(each)) for each in shaped]
+        return [payload(of, of.example())]
+    return [payload(of, drawn(of, random)) for _ in range(number)]
 
 
 def _texts(of: Task, data_dir: Path, number: int, random: Random, seed: int) -> list[RequestModel]:
