@@ -24,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -141,6 +141,9 @@ bench-growth: $(DEVELOP)/.installed  ## time of translation against batch, sourc
 
 bench-lengths: $(DEVELOP)/.installed  ## a decoding step of softmax and of linear attention as texts grow
 	$(DEVELOP)/bin/python -m loadtests.peers.lengths
+
+bench-halting: $(DEVELOP)/.installed  ## a Universal Transformer's time by the step at which it halts
+	$(DEVELOP)/bin/python -m loadtests.peers.halting
 
 bench-overhead: $(DEVELOP)/.installed  ## what the doors cost, beside other servers, with no model
 	# What cannot be installed here is skipped, with its reason.

@@ -5,7 +5,7 @@ answer stay as they are. `Loaded` refuses what cannot be explained and marks the
 be; a task runs that graph for the items that are marked, and draws what it gives with `drawn`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,21 @@ def either(
             found = run(name, [items[index] for index in chosen])
             rows |= zip(chosen, found, strict=True)
     return [rows[index] for index in range(len(items))]
+
+
+def over_time(row: Item, *, begin_s: float, duration_s: float, index: int = 0) -> Iterator[Weights]:
+    """How much of each place in time is in the answer, by all layers and by each head; nothing for
+    the row of a graph that does not tell.
+
+    The places are equal parts of what the model heard.
+    """
+    if "rollout" not in row:
+        return
+    places = len(row["rollout"])
+    begins_s = (begin_s + duration_s / places * np.arange(places)).round(4).tolist()
+    time = Axis(name="time", size=places, begins_s=begins_s)
+    yield Weights("rollout", row["rollout"], [time], index)
+    yield Weights("heads", row["heads"], ["layer", "head", time], index)
 
 
 def drawn(maps: Iterable[Weights]) -> list[AttentionMap]:

@@ -5,6 +5,7 @@ Source: Baevski et al. 2020, "wav2vec 2.0": a recording has mean 0 and deviation
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy import ndarray
 from numpy.typing import NDArray
 
 from service.contract import Tensor
+from service.explanation import either
 from service.session import Runner, rows_of
 from service.tasks import Item, Row, stack
 
@@ -53,6 +55,23 @@ def heard(samples: Float32[ndarray, " samples"], *, scaled: bool) -> NDArray[np.
     """The input that a recording, or a part of one, becomes; silence follows what is too short."""
     samples = np.pad(samples, (0, max(0, LEAST_SAMPLES - len(samples))))
     return normalised(samples) if scaled else samples
+
+
+EXPLAINED = {
+    "rollout": Tensor("float32", ("batch", "frames")),
+    "heads": Tensor("float32", ("batch", None, None, "frames")),
+    "frames": Tensor("int64", ("batch",)),
+}
+"""What the graphs that explain tell besides: the weights, and how many frames of each row count."""
+
+
+def answered(model: Runner, graph: str, items: Sequence[Item]) -> list[Row]:
+    """`run` of a graph, or of the one that explains; its maps end where the item does."""
+    rows = either(items, graph, partial(run, model))
+    for row in rows:
+        for name in ("rollout", "heads") if "rollout" in row else ():
+            row[name] = row[name][..., : int(row["frames"])]
+    return rows
 
 
 def run(model: Runner, graph: str, items: Sequence[Item]) -> list[Row]:

@@ -1,7 +1,7 @@
 """What a model tells of its attention is what it attended with, and telling changes nothing."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.nn.functional import elu
 
 from models import linear_attention
-from models.architectures import keyword_transformer, kwt, spectrogram_transformer, swin, vit
+from models.architectures import (
+    keyword_transformer,
+    kwt,
+    spectrogram_transformer,
+    swin,
+    vit,
+    wav2vec2,
+)
 from models.attention import attend, attention_weights, join_heads
 from models.catalogue import architecture
 from models.explain import by_head, mean_of_first, rollout, watching
@@ -210,6 +217,26 @@ def translator(name: str) -> Any:
         torch.nn.init.constant_(part.bias, -0.5)
         part.weight.data.mul_(5)
     return model
+
+
+@pytest.mark.parametrize(("head", "weighted"), [("ctc", False), ("waveform", True)])
+@torch.inference_mode()
+def test_samples_are_explained_by_their_frames_and_nothing_behind_them(
+    head: Literal["ctc", "waveform"], weighted: bool
+) -> None:
+    config = replace(wav2vec2.PRESETS["testing"], head=head, weighted=weighted)
+    model = wav2vec2.build(config).eval()
+    samples, lengths = torch.randn(2, 1_600), torch.tensor([1_600, 900])
+    samples[1, 900:] = 0
+    logits, maps, heads, frames = model.explain(samples, lengths)
+    torch.testing.assert_close(logits, model(samples, lengths))
+    assert frames.tolist() == [config.frames(1_600), config.frames(900)]
+    shares(maps)
+    assert not maps[1, frames[1] :].any()
+    torch.testing.assert_close(heads.sum(-1), torch.ones(2, config.layers, config.heads))
+    _, alone, alone_heads, _ = model.explain(samples[1:, :900], lengths[1:])
+    torch.testing.assert_close(maps[1:, : frames[1]], alone)
+    torch.testing.assert_close(heads[1:, ..., : frames[1]], alone_heads)
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)

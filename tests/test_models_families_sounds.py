@@ -13,6 +13,7 @@ from export.imported import import_model, read
 from models.checkpoint import BadCheckpoint
 from models.origin import locate
 from service.errors import InvalidInput
+from service.explanation import marked
 from service.kinds import task_of
 from service.kinds.automatic_speech_recognition_ctc import Assets, letters
 from service.tasks import task
@@ -110,6 +111,28 @@ def test_a_model_of_letters_is_published_and_answers_as_its_kind(tmp_path: Path)
     assert response.language == "und"
     assert response.duration_s == 1.0
     assert set(response.text) <= set("ABC ")
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-base", "wav2vec2-classes", "hubert-weighted"])
+def test_a_model_of_samples_tells_which_frames_it_heard(name: str, tmp_path: Path) -> None:
+    from service import store
+
+    manifest = import_model(str(waveform_checkpoint(tmp_path / name, name)), out=tmp_path, name="a")
+    of = task(manifest.answers)
+    model, _ = store.open_model(tmp_path / "a", of, threads=1)
+    kind = task_of(of, manifest.graphs)
+    assets = kind.load_assets(tmp_path / "a")
+    request = of.request(audio=file_of(recordings()[0]))
+    plain = kind.preprocess(request, assets)
+    answers: list[Any] = [
+        kind.postprocess(request, assets, items, kind.forward(model, assets, items))
+        for items in (plain, marked(plain))
+    ]
+    assert answers[0] == answers[1].model_copy(update={"attention": []})
+    over_all, heads = answers[1].attention
+    assert sum(over_all.weights) == pytest.approx(1, abs=1e-3)
+    assert [axis.size for axis in heads.axes][:2] == [2, 2]
+    assert 0.9 < over_all.axes[0].begins_s[-1] < 1, "the recording is a second long"
 
 
 def test_a_model_of_letters_does_not_translate() -> None:

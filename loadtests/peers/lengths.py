@@ -17,14 +17,15 @@ import numpy as np
 import torch
 import typer
 from rich.progress import track
+from torch import nn
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from export.model import export_model
 from export.source import Trained
-from models.catalogue import architecture
-from service.manifest import Data
+from loadtests.peers.lowered import NO_DATA
+from models.catalogue import Architecture, architecture
 from service.session import Model, Runner
 from service.slots import Slots
 from service.store import open_model
@@ -45,15 +46,20 @@ Figures = dict[str, dict[int, dict[str, float]]]
 """Attention → length → figure."""
 
 
-def exported(name: str, folder: Path, *, longest: int, threads: int) -> Model:
+def exported(of: Architecture, model: nn.Module, folder: Path, *, threads: int) -> Model:
+    """A translation model as it is served."""
+    trained = Trained(of, model.eval(), assets=[], data=NO_DATA, recipe={})
+    export_model(trained, name=folder.name, target="cpu", folder=folder)
+    opened, _ = open_model(folder, task_named("translation"), threads=threads)
+    return opened
+
+
+def softmax_or_linear(name: str, folder: Path, *, longest: int, threads: int) -> Model:
     """The model of an architecture, with positions for so many tokens."""
     of = architecture(name)
     torch.manual_seed(0)
-    model = of.build(replace(of.presets[PRESET], max_len=longest + STEPS)).eval()
-    trained = Trained(of, model, assets=[], data=Data(source="none", licence="none"), recipe={})
-    export_model(trained, name=name, target="cpu", folder=folder / name)
-    opened, _ = open_model(folder / name, task_named("translation"), threads=threads)
-    return opened
+    model = of.build(replace(of.presets[PRESET], max_len=longest + STEPS))
+    return exported(of, model, folder / name, threads=threads)
 
 
 def behind(model: Runner, length: int) -> Slots:
@@ -145,13 +151,13 @@ def table(figures: Figures, threads: int) -> str:
     return "\n".join(lines)
 
 
-def rewritten(text: str, lines: str) -> str:
+def rewritten(text: str, lines: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with these lines between its marks; raises ValueError if one is missing."""
-    head, found, rest = text.partition(BEGIN)
-    _, closed, tail = rest.partition(END)
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
     if not (found and closed):
         raise ValueError("the page lacks the marks of the table")
-    return f"{head}{BEGIN}\n{lines}\n{END}{tail}"
+    return f"{head}{begin}\n{lines}\n{end}{tail}"
 
 
 @app.command()
@@ -165,7 +171,7 @@ def main(
     lengths = tuple(length for length in LENGTHS if length <= longest)
     with TemporaryDirectory() as made:
         models = {
-            name: exported(of, Path(made), longest=longest, threads=threads)
+            name: softmax_or_linear(of, Path(made), longest=longest, threads=threads)
             for name, of in MODELS.items()
         }
         figures = measured(models, lengths, turns=turns)

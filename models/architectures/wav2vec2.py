@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.datasets import Batch
+from models.explain import by_head, explaining, rollout, watching
 from models.graph import Attentions, Graph
 from models.layers import Block, EncoderLayer, keep_mask
 from models.recipe import Recipe
@@ -199,6 +200,26 @@ class Wav2Vec2(nn.Module):
         logits: Tensor = self.head(x)
         return logits
 
+    def explain(
+        self, samples: Float[Tensor, "batch samples"], lengths: Lengths
+    ) -> tuple[
+        Float[Tensor, "batch *frames classes"],
+        Float[Tensor, "batch frames"],
+        Float[Tensor, "batch layers heads frames"],
+        Lengths,
+    ]:
+        """Logits, how much of each frame is in them, by all layers and by each head, and how many
+        frames count. Letters are explained by the mean of their frames, as classes are."""
+        with watching(self) as layers:
+            states, frames = self.encode(samples, lengths)
+        heard = keep_mask(frames, states[0].shape[1])[:, 0, 0].to(states[0].dtype)
+        read = heard / heard.sum(dim=1, keepdim=True)
+        shares = rollout(layers, read)
+        if self.config.weighted:
+            depths = [rollout(layers[:depth], read) for depth in range(len(states))]
+            shares = torch.einsum("nbt,n->bt", torch.stack(depths), self.layer_weights.softmax(0))
+        return self.classify(states, frames), shares, by_head(layers, read), frames
+
 
 def build(config: Config) -> Wav2Vec2:
     return Wav2Vec2(config)
@@ -261,9 +282,12 @@ class _Letters(nn.Module):
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return letters(self.model, {"samples": samples, "lengths": lengths})
 
+    def explain(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        return self.model.explain(samples, lengths)
+
 
 def graphs(model: Wav2Vec2) -> Sequence[Graph]:
-    """The whole model, named after its head."""
+    """The whole model, named after its head, and its attention."""
     config = model.config
     letters = config.head == "ctc"
 
@@ -283,22 +307,23 @@ def graphs(model: Wav2Vec2) -> Sequence[Graph]:
         {"batch": 1, "samples": 4_000},
         {"batch": 2, "samples": 2_345},
     )
-    return (
-        Graph(
-            name=config.head,
-            module=_Letters(model) if letters else model,
-            contract=CONTRACTS[config.head][config.head],
-            outputs=["logits", "frames"] if letters else ["logits"],
-            inputs=inputs,
-            cases=sizes,
-            defined=heard,
-        ),
+    contracts = CONTRACTS[config.head]
+    whole = Graph(
+        name=config.head,
+        module=_Letters(model) if letters else model,
+        contract=contracts[config.head],
+        outputs=["logits", "frames"] if letters else ["logits"],
+        inputs=inputs,
+        cases=sizes,
+        defined=heard,
     )
+    return whole, explaining(whole, contracts["attention"])
 
 
 def attentions(config: Config) -> dict[str, Attentions]:
     """One per layer."""
-    return {config.head: Attentions(whole=config.layers)}
+    every = Attentions(whole=config.layers)
+    return {config.head: every, "attention": every}
 
 
 TOLERANCE = 1e-4

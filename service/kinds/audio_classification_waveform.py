@@ -10,15 +10,18 @@ import numpy as np
 from service import waveform
 from service.audio import decode
 from service.contract import Graph, Tensor
+from service.explanation import drawn, over_time
 from service.session import Runner
 from service.tasks import Item, Row
 from service.tasks.audio_classification import MAX_DURATION_S, Label, Request, Response
-from service.waveform import INPUTS, MAX_BATCH_SAMPLES, RATE_HZ, heard, run
+from service.waveform import EXPLAINED, INPUTS, MAX_BATCH_SAMPLES, RATE_HZ, answered, heard
 
 TASK = "audio-classification"
 MAX_BATCH_COST = MAX_BATCH_SAMPLES
+_LOGITS = {"logits": Tensor("float32", ("batch", None))}
 CONTRACT = {
-    "waveform": Graph(inputs=INPUTS, outputs={"logits": Tensor("float32", ("batch", None))})
+    "waveform": Graph(inputs=INPUTS, outputs=_LOGITS),
+    "attention": Graph(inputs=INPUTS, outputs={**_LOGITS, **EXPLAINED}, aside=True),
 }
 
 
@@ -43,7 +46,7 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
-    return run(model, "waveform", items)
+    return answered(model, "waveform", items)
 
 
 def postprocess(
@@ -54,7 +57,9 @@ def postprocess(
     scores = odds / odds.sum()
     best = np.argsort(-scores, kind="stable")[: request.top_k]
     labels = [Label(label=assets.labels[index], score=float(scores[index])) for index in best]
-    return Response(labels=labels, start_s=0.0)
+    heard_s = len(items[0]["samples"]) / RATE_HZ
+    attention = drawn(over_time(rows[0], begin_s=0.0, duration_s=heard_s))
+    return Response(labels=labels, start_s=0.0, attention=attention)
 
 
 def cost(item: Item) -> int:

@@ -17,6 +17,7 @@ from service import waveform
 from service.audio import decode
 from service.contract import Graph, Tensor
 from service.errors import InvalidInput
+from service.explanation import Weights, drawn, over_time
 from service.session import Runner
 from service.tasks import Item, Row
 from service.tasks.automatic_speech_recognition import (
@@ -27,20 +28,16 @@ from service.tasks.automatic_speech_recognition import (
     Segment,
 )
 from service.transcript import windows
-from service.waveform import INPUTS, MAX_BATCH_SAMPLES, RATE_HZ, heard, run
+from service.waveform import EXPLAINED, INPUTS, MAX_BATCH_SAMPLES, RATE_HZ, answered, heard
 
 TASK = "automatic-speech-recognition"
 MAX_BATCH_COST = MAX_BATCH_SAMPLES
 UNKNOWN = "und"
 """BCP 47 for a language that nobody has said: the vocabulary does not tell."""
+_LOGITS = {"logits": Tensor("float32", ("batch", "frames", None))}
 CONTRACT = {
-    "ctc": Graph(
-        inputs=INPUTS,
-        outputs={
-            "logits": Tensor("float32", ("batch", "frames", None)),
-            "frames": Tensor("int64", ("batch",)),
-        },
-    )
+    "ctc": Graph(inputs=INPUTS, outputs={**_LOGITS, "frames": EXPLAINED["frames"]}),
+    "attention": Graph(inputs=INPUTS, outputs={**_LOGITS, **EXPLAINED}, aside=True),
 }
 
 
@@ -115,10 +112,10 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
     """The likeliest class of each frame; those behind the end of an item are left out."""
-    return [
-        {"classes": row["logits"][: int(row["frames"])].argmax(axis=1)}
-        for row in run(model, "ctc", items)
-    ]
+    rows = answered(model, "ctc", items)
+    for row in rows:
+        row["classes"] = row.pop("logits")[: int(row["frames"])].argmax(axis=1)
+    return rows
 
 
 def _segments(items: Sequence[Item], rows: Sequence[Row], assets: Assets) -> Iterator[Segment]:
@@ -139,7 +136,15 @@ def postprocess(
         language=UNKNOWN if request.language == DETECTED else request.language,
         duration_s=round(float(items[-1]["end_s"]), 3),
         segments=segments,
+        attention=drawn(_maps(items, rows)),
     )
+
+
+def _maps(items: Sequence[Item], rows: Sequence[Row]) -> Iterator[Weights]:
+    """How much of each frame is in all the letters of its window together."""
+    for item, row in zip(items, rows, strict=True):
+        start_s, end_s = float(item["start_s"]), float(item["end_s"])
+        yield from over_time(row, begin_s=start_s, duration_s=end_s - start_s)
 
 
 def cost(item: Item) -> int:

@@ -6,7 +6,7 @@ keyword decides. A model with truncated attention has a second graph, for live s
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from service import cepstrum, pixels
 from service.audio import decode, mel_filters, power_spectrogram
 from service.contract import Graph, Tensor
 from service.explanation import GRAPH as EXPLAINING
-from service.explanation import MARK, Axis, Weights, drawn
+from service.explanation import MARK, drawn, over_time
 from service.fbank import Fbank
 from service.live.events import KeywordEvent
 from service.schema import RequestModel, ResponseModel, Score
@@ -180,21 +180,6 @@ def _graph(item: Item) -> str:
     return "stream" if "frames" in item else EXPLAINING if MARK in item else "model"
 
 
-def maps(item: Item, row: Row, assets: Assets) -> Iterator[Weights]:
-    """How much of each place in time is in the answer, by all layers and by each head.
-
-    The places are equal parts of what the model heard.
-    """
-    if "rollout" not in row:
-        return
-    places = len(row["rollout"])
-    step_s = assets.window_samples / RATE_HZ / places
-    begins_s = (float(item["heard_s"]) + step_s * np.arange(places)).round(4).tolist()
-    time = Axis(name="time", size=places, begins_s=begins_s)
-    yield Weights("rollout", row["rollout"], [time])
-    yield Weights("heads", row["heads"], ["layer", "head", time])
-
-
 def postprocess(
     request: Request, assets: Assets, items: Sequence[Item], rows: Sequence[Row]
 ) -> Response:
@@ -209,7 +194,13 @@ def postprocess(
     return Response(
         labels=[Label(label=assets.labels[index], score=float(scores[index])) for index in best],
         start_s=float(items[decides]["start_s"]),
-        attention=drawn(maps(items[decides], rows[decides], assets)),
+        attention=drawn(
+            over_time(
+                rows[decides],
+                begin_s=float(items[decides]["heard_s"]),
+                duration_s=assets.window_samples / RATE_HZ,
+            )
+        ),
     )
 
 
