@@ -24,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison bench-workers
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -168,6 +168,9 @@ bench-batch: $(DEVELOP)/.installed  ## offline batch beside the engine that it f
 
 bench-ray: $(DEVELOP)/.installed $(RAY)/.installed  ## Ray Serve beside the service alone
 	$(DEVELOP)/bin/python -m loadtests.serving.on_ray --ray $(RAY)/bin/python $(ARGS)
+
+bench-workers: $(DEVELOP)/.installed  ## 1 and 2 workers beside the simulation of them, and more, simulated
+	$(DEVELOP)/bin/python -m loadtests.scale.validate $(ARGS)
 
 bench-first: $(DEVELOP)/.installed  ## how soon the first text of a stream comes
 	$(DEVELOP)/bin/python -m loadtests.serving.first $(ARGS)

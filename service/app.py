@@ -1,13 +1,12 @@
 """`bentoml serve service.app:Attendant` → both doors over one engine, in one worker."""
 
-import gc
 from functools import partial
 
 import bentoml
 from _bentoml_sdk.service import Service  # type: ignore[import-untyped]
 from starlette.types import ASGIApp
 
-from service import exposition, logs, tracing
+from service import exposition, heap, logs, tracing
 from service.access.admin import AdminServer, administration
 from service.access.http import Guard
 from service.access.keys import Keys
@@ -88,10 +87,7 @@ class Attendant:
             lame_duck_s=SETTINGS.lame_duck_s,
             drain_s=SETTINGS.drain_s,
         ).listen()
-        # Passes over what was loaded once would stall requests for tens of milliseconds.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        heap.settle()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:

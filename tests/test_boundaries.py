@@ -26,7 +26,7 @@ ALLOWED = {
     "loadtests/serving/peers": {"loadtests.serving.peers", "loadtests.peers", "service"},
     "loadtests/serving/doors": {"loadtests.serving.doors", "service"},
     "deploy": {"deploy", "service"},
-    "loadtests/batch.py": {"loadtests", "service"},
+    "loadtests/batch": {"loadtests", "service"},
     "loadtests/system.py": {"loadtests", "models.systems", "service"},
     "loadtests": {
         "loadtests",

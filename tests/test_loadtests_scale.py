@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from loadtests.scale.__main__ import BEGIN, END, REPORT, app
 from loadtests.scale.fleet import Fleet, Pace
 from loadtests.scale.sizing import Prices, sized, table
+from loadtests.scale.validate import Held, Worker, beside, beyond, validated
+from loadtests.serving.bench.search import Terms, Trial
 
 PAGE = Path(__file__).parents[1] / "docs" / "deploy-cluster.md"
 SINGLE = Pace(fixed_ms=10, per_item_ms=0, rows=1, threads=1)
@@ -42,6 +44,46 @@ def test_nobody_is_faster_than_alone_and_the_bound_is_kept() -> None:
 def test_who_sends_to_anybody_holds_less_than_who_sends_to_the_idlest() -> None:
     least, lots = (Fleet(SINGLE, 8, 8, how).highest_per_s(40) for how in ("least", "random"))
     assert lots < 0.9 * least
+
+
+def test_a_caller_on_the_same_cores_takes_its_share_of_them() -> None:
+    alone = Fleet(SINGLE, 2, 2).highest_per_s(100)
+    shared = Fleet(SINGLE, 2, 2, caller_s=SINGLE.batch_s(1)).highest_per_s(100)
+    assert shared == pytest.approx(alone / 2, rel=0.05)  # each request takes twice as much
+
+
+TERMS = Terms(bound_s=0.1, duration_s=1, seed=0)
+WORKER = Worker(alone_ms=10, rate_per_s=400, cores=0.5)
+
+
+def seen(rate_per_s: float) -> Held:
+    trial = Trial(rate_per_s, 500, 0, 20, 90, 1, held=True)
+    return Held(trial, 0.0, [trial, trial])
+
+
+def test_a_simulation_is_held_against_what_was_measured() -> None:
+    simulated = WORKER.fleet(1, "random").highest_per_s(100)
+    near, *latencies = beside("t", 1, WORKER, seen(simulated / 1.1), TERMS)
+    far = beside("t", 1, WORKER, seen(simulated / 1.3), TERMS)[0]
+    assert (near.met, far.met) == ("yes", "no")
+    assert "+10%" in near.saw
+    assert [row.tried for row in latencies] == ["t, 1 worker: p99 at 50% of it",
+                                                "t, 1 worker: p99 at 80% of it"]  # fmt: skip
+
+
+def test_workers_with_cores_of_their_own_hold_about_as_many_times_more() -> None:
+    rows = beyond("t", WORKER, TERMS)
+    shares = [float(row.saw.rpartition(" ")[2].removesuffix("%")) for row in rows]
+    assert all(95 < share < 130 for share in shares)
+
+
+def test_a_real_worker_is_timed_asked_and_simulated() -> None:
+    quick = Terms(bound_s=0.5, duration_s=1, seed=0, precision=2, percentile=0.5)
+    rows = validated("graph-classification", quick, [1])
+    assert [row.tried.partition(", ")[2] for row in rows[:2]] == [
+        "a worker", "1 worker: highest rate",
+    ]  # fmt: skip
+    assert len(rows) == 1 + 3 + 4
 
 
 def test_a_pace_is_what_was_measured() -> None:

@@ -1,6 +1,7 @@
 """Offline batch: every item is answered once, in order, whatever is killed and whatever is bad."""
 
 import asyncio
+import base64
 import json
 import os
 import random
@@ -157,6 +158,41 @@ def test_parquet_gives_parquet_of_one_schema_with_the_columns_beside(tmp_path: P
     assert rows[1]["answer"] is None
     assert rows[1]["error"].startswith("image: ")
     assert rows[2]["error"].startswith("image: ")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_graphs_are_items_and_what_a_struct_leaves_out_is_left_out(
+    suffix: str, tmp_path: Path
+) -> None:
+    example = task_of("node-classification").example().model_dump(mode="json", exclude_unset=True)
+    path, out = tmp_path / f"in{suffix}", tmp_path / "out"
+    if suffix == ".jsonl":
+        path.write_text(f"{json.dumps(example)}\n" * 2)
+    else:
+        node, edge = ("features", pa.list_(pa.string())), ("source", "target")
+        graph = pa.struct(
+            {
+                "nodes": pa.list_(pa.struct([node])),
+                "edges": pa.list_(pa.struct([(end, pa.int64()) for end in edge])),
+            }
+        )
+        pq.write_table(pa.Table.from_pylist([example] * 2, pa.schema({"graph": graph})), path)
+    assert "answered: 2, with errors: 0" in batch("node-classification", path, out)
+    (part,) = out.glob("part-*")
+    rows = rows_of(out) if suffix == ".jsonl" else pq.read_table(part).to_pylist()
+    for row in rows:
+        assert len(row["answer"]["nodes"]) == len(example["graph"]["nodes"])
+        assert row["answer"]["nodes"][0]["label"]
+
+
+def test_a_line_of_text_is_the_class_of_a_picture_to_be_drawn(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("Sneaker\na ship in a bottle\n")
+    batch("unconditional-image-generation", tmp_path / "in.txt", tmp_path / "out",
+          "--set", "seed=7")  # fmt: skip
+    drawn, refused = rows_of(tmp_path / "out")
+    assert base64.b64decode(drawn["answer"]["pictures"][0]["image"]).startswith(b"\x89PNG")
+    assert drawn["answer"]["seed"] == 7
+    assert refused["error"].startswith("label: ")
 
 
 def test_files_named_in_a_column_lie_below_the_input(tmp_path: Path) -> None:

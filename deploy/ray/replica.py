@@ -1,6 +1,5 @@
 """tasks → one replica: an engine with the same doors as the service, of HTTP and of gRPC."""
 
-import gc
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.ray.rpc import METHODS, handled
-from service import logs
+from service import heap, logs
 from service.access.http import Guard
 from service.access.keys import Keys
 from service.access.rpc import KeyInterceptor
@@ -79,10 +78,7 @@ class Replica:
             for service, methods in door.services().items()
             for name, method in methods.items()
         }
-        # As in a worker of the service: passes over what was loaded once stall requests.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        heap.settle()
 
     async def rpc(self, name: str, given: Any) -> Any:
         """The method with this full name, for a call of which `given` has the metadata."""

@@ -20,6 +20,8 @@ Balance = Literal["least", "random"]
 """Whoever has the fewest requests, as a balancer chooses, or anybody, as a kernel does."""
 EACH = 4_000
 """Requests for each worker: a queue that grows slowly has to be seen to grow."""
+LEAST_CORES = 0.1
+"""Left to workers by a caller who would take more than there are."""
 STEPS = 8
 """Of a bisection, below what full batches would give."""
 
@@ -32,24 +34,25 @@ class Pace:
     per_item_ms: float
     rows: int
     """Of a full batch."""
-    threads: int
+    threads: float
+    """Cores that it keeps busy."""
     parallel: float = 0.9
     """Share of the work that threads divide (Amdahl)."""
 
     @classmethod
-    def measured(cls, alone_ms: float, rate_per_s: float, rows: int, threads: int) -> "Pace":
+    def measured(cls, alone_ms: float, rate_per_s: float, rows: int, threads: float) -> "Pace":
         """From the latency of a request alone, and the rate at which batches are full."""
         full_ms = 1e3 * rows / rate_per_s
         per_item_ms = max((full_ms - alone_ms) / (rows - 1), 0.0) if rows > 1 else 0.0
         return cls(max(alone_ms - per_item_ms, 0.0), per_item_ms, rows, threads)
 
-    def on(self, threads: int) -> "Pace":
+    def on(self, threads: float) -> "Pace":
         """The same work on another number of threads."""
         ratio = self._share(threads) / self._share(self.threads)
         fixed_ms, per_item_ms = self.fixed_ms * ratio, self.per_item_ms * ratio
         return Pace(fixed_ms, per_item_ms, self.rows, threads, self.parallel)
 
-    def _share(self, threads: int) -> float:
+    def _share(self, threads: float) -> float:
         return 1 - self.parallel + self.parallel / threads
 
     def batch_s(self, items: int) -> float:
@@ -67,8 +70,10 @@ class Fleet:
 
     pace: Pace
     workers: int
-    cores: int
+    cores: float
     balance: Balance = "least"
+    caller_s: float = 0.0
+    """What a request takes of the same cores before it comes: its caller runs there, too."""
 
     def latencies_s(
         self, rate_per_s: float, *, requests: int | None = None, seed: int = 0
@@ -82,6 +87,7 @@ class Fleet:
         running: list[list[int]] = [[] for _ in range(self.workers)]
         ends: list[tuple[float, int]] = []  # on a clock that goes as fast as all work does
         clock_s, now_s, coming = 0.0, 0.0, 0
+        cores = max(self.cores - rate_per_s * self.caller_s, LEAST_CORES)
 
         def begin(worker: int) -> None:
             batch = [waiting[worker].popleft() for _ in range(self._taken(waiting[worker]))]
@@ -90,7 +96,7 @@ class Fleet:
                 heapq.heappush(ends, (clock_s + self.pace.batch_s(len(batch)), worker))
 
         while coming < requests or ends:
-            speed = min(1.0, self.cores / max(1, len(ends) * self.pace.threads))
+            speed = min(1.0, cores / (len(ends) * self.pace.threads)) if ends else 1.0
             end_s = now_s + (ends[0][0] - clock_s) / speed if ends else inf
             if coming < requests and came_s[coming] <= end_s:
                 clock_s += (came_s[coming] - now_s) * speed

@@ -13,7 +13,7 @@ HEAD = """# What serving holds
 
 Written by `make serving-page` from [serving.json](serving.json); not edited by hand.
 
-Seven commands start servers of their own, on free ports and with a copy of the model store, do
+Ten commands start servers of their own, on free ports and with a copy of the model store, do
 something to them, print a table of what they tried and what they saw, and exit with 1 on a miss.
 Every random choice follows from `--seed`. Options go into `ARGS`, as in
 `make soak ARGS="--minutes 60 --seed 7"`; `ARGS=--help` lists them, and
@@ -73,6 +73,22 @@ honest where they are problem+json; any other 5xx,
 INTERNAL or UNKNOWN is a miss, as is a reply that the document does not allow, a worker that died,
 an error in the log that nobody handled, and a task that answers its example wrongly afterwards.
 Failing requests are kept in `build/serving/fuzz`.""",
+    "bench-batch": """`make bench-batch` has offline batch ([batch.md](batch.md)) and the engine
+that it feeds answer the same items on the same cores, in turns, round by round, and holds the batch
+against the engine by the median of the rounds' ratios. Then a batch of translations is killed
+(SIGKILL) at random moments and begun again each time, and its rows are held against those of one
+that nobody disturbed.""",
+    "bench-ray": """`make bench-ray` asks one replica on Ray Serve
+([deploy-ray.md](deploy-ray.md)) and the service alone the same on one machine, in turns, round by
+round: answers a second of the one over those of the other, by the median of the rounds' ratios,
+latency, and the processor time of all processes of the server. The callers run on the same cores
+and pause for nobody.""",
+    "bench-workers": """`make bench-workers` times one worker with one thread for one caller and for
+32, simulates queues with what it found ([fleet.py](../loadtests/scale/fleet.py)), and holds that
+against the highest rate of Poisson arrivals that 1 and 2 workers (`ATTENDANT_WORKERS`) hold here.
+The callers take a share of the cores, which the simulation leaves to them. Connections go to
+whichever worker takes them first, which lies between `random` and `least` (the fewest under way).
+Then it simulates more workers than there are cores here, each with cores of its own.""",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
+from service import heap
 from service.engine import Engine
 from service.errors import Overloaded, Problem, Unavailable, refusal
 from service.schema import ResponseModel
@@ -92,6 +93,7 @@ class LocalWorker:
         served = self.engine.find(self.task.name, model)
         await self.engine.opened(served)
         self._model = served.tag
+        heap.settle()
         return self._model
 
     async def answers(self, asked: Sequence[Asked]) -> list[Answer]:

@@ -5,13 +5,12 @@ the threads of preprocessing, batching and postprocessing, which a real model ke
 """
 
 import asyncio
-import gc
 import sys
 
 import uvicorn
 
 from loadtests.serving.doors import noop
-from service import logs
+from service import heap, logs
 from service.engine import Engine
 from service.gate import Gate
 from service.http import TaskDoor, pages
@@ -44,9 +43,7 @@ async def main(http_port: int, grpc_port: int, way: str) -> None:
     address = f"127.0.0.1:{grpc_port}"
     rpc = RpcServer(engine, address, settings.max_body_bytes, service=noop.service())
     await rpc.start()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    heap.settle()
     door = TaskDoor(engine, Gate(), pages(engine))
     config = uvicorn.Config(door, port=http_port, log_config=None, server_header=False)
     await uvicorn.Server(config).serve()
