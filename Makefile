@@ -24,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison bench-workers
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison bench-workers dashboard
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -186,6 +186,9 @@ chaos: $(DEVELOP)/.installed  ## faults done to servers under load: typed errors
 
 fuzz: $(DEVELOP)/.installed  ## generated requests on every door: no 5xx, no crash
 	$(DEVELOP)/bin/python -m loadtests.serving.fuzz $(ARGS)
+
+dashboard: $(DEVELOP)/.installed  ## the dashboard's queries drawn by Prometheus in Chromium: build/dashboard
+	$(DEVELOP)/bin/python -m loadtests.dashboard $(ARGS)
 
 serving-page: $(DEVELOP)/.installed  ## write docs/serving.md from what was recorded
 	$(DEVELOP)/bin/python -m loadtests.serving.page

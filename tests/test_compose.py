@@ -1,7 +1,6 @@
 """deploy/compose: a real Prometheus scrapes the service and answers the dashboard's queries."""
 
 import asyncio
-import json
 import re
 import shutil
 import subprocess
@@ -12,46 +11,29 @@ from typing import Any
 
 import httpx
 import pytest
+import typer
 import yaml
 from test_service_life import OWN, free_port, running
+from typer.testing import CliRunner
 
+from loadtests.dashboard import ALERTS, COMPOSE, QUERIES, configuration, drawn, filled, main
+from loadtests.page.browser import NAMES
+from loadtests.serving.verdict import read
 from service import manifest as manifests
 from service import store
 
 ROOT = Path(__file__).parent.parent
-COMPOSE = ROOT / "deploy" / "compose"
-ALERTS = ROOT / "docs" / "alerts.yaml"
 SERVICES = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
-DASHBOARD = json.loads((COMPOSE / "grafana" / "dashboard.json").read_text())
-QUERIES = {
-    f"{panel['title']} {target['refId']}": target["expr"]
-    for panel in DASHBOARD["panels"]
-    for target in panel["targets"]
-}
 RULES = {
     rule["alert"]: rule["expr"] for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
 }
 MISSED = "ModelNotServed"
 """The one alert of a service that is well, but for Whisper, which is not in its store."""
-WINDOW = "20s"
 COMPARED = re.compile(r"(.*) (?:>|==) ([^>=]*)", re.DOTALL)
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("promtool")),
     reason="prometheus is not installed",
 )
-
-
-def own_configuration(folder: Path, target: str) -> Path:
-    """The one of deploy/compose, with what stands for other containers replaced."""
-    configuration = yaml.safe_load((COMPOSE / "prometheus.yaml").read_text())
-    configuration["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
-    configuration["rule_files"] = [str(ALERTS)]
-    (job,) = configuration["scrape_configs"]
-    del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [target]}]
-    path = folder / "prometheus.yaml"
-    path.write_text(yaml.safe_dump(configuration))
-    return path
 
 
 @asynccontextmanager
@@ -60,7 +42,7 @@ async def prometheus(folder: Path, target: str) -> AsyncIterator[httpx.AsyncClie
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         "prometheus",
-        f"--config.file={own_configuration(folder, target)}",
+        f"--config.file={configuration(folder, target)}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         stdout=subprocess.DEVNULL,
@@ -104,7 +86,7 @@ async def used(http: httpx.AsyncClient) -> None:
 
 @needs_prometheus
 def test_promtool_finds_no_fault(tmp_path: Path) -> None:
-    path = str(own_configuration(tmp_path, "127.0.0.1:1"))
+    path = str(configuration(tmp_path, "127.0.0.1:1"))
     subprocess.run(["promtool", "check", "config", path], check=True, capture_output=True)
     subprocess.run(["promtool", "check", "rules", str(ALERTS)], check=True, capture_output=True)
 
@@ -125,8 +107,7 @@ def test_every_query_is_answered_from_real_metrics(tmp_path: Path) -> None:
             await used(service.client)
             empty = []
             for name, query in QUERIES.items():
-                filled = query.replace("$__rate_interval", WINDOW).replace("$task", ".*")
-                if not await asked(client, filled):
+                if not await asked(client, filled(query)):
                     empty.append(name)
             for name, rule in RULES.items():
                 about = [each["metric"].get("model") for each in await asked(client, rule)]
@@ -155,6 +136,29 @@ def test_an_alert_is_raised_when_the_service_is_gone(tmp_path: Path) -> None:
                 await asyncio.sleep(0.2)
 
     asyncio.run(scenario())
+
+
+@needs_prometheus
+@pytest.mark.skipif(not any(map(shutil.which, NAMES)), reason="no browser is installed")
+def test_a_real_browser_draws_every_query(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(main)
+    record = tmp_path / "record.json"
+    options = ["--seconds", "6", "--pictures", str(tmp_path), "--record", str(record)]
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 0, done.output
+    rows = read(record).commands["dashboard"].rows
+    assert [row.tried for row in rows] == list(QUERIES)
+    assert len(list(tmp_path.glob("*.png"))) == 4
+
+
+def test_a_graph_without_a_curve_is_missed_and_a_fault_is_told() -> None:
+    wrapper = '<div id="graph_wrapper0" class="graph_wrapper">{}</div>'
+    curve, fault = '<path class="path" d="M0,1L2,3">', '<div class="error alert alert-danger">{}'
+    page = [curve + fault.format(""), "", curve + fault.format("no such function")]
+    rows = list(drawn("abc", "".join(wrapper.format(each) for each in page)))
+    assert [row.met for row in rows] == ["yes", "no", "no"]
+    assert rows[2].saw == "1 curves; no such function"
 
 
 def test_prometheus_asks_where_the_service_shows_its_metrics() -> None:
