@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from export.source import Trained
 from export.targets import TARGETS, Mapped
 from export.trace import trace
 from models.graph import Attentions, Graph
-from service.manifest import Float16Parity, GraphParity, Manifest, Parity
+from service.manifest import WEIGHTS, Float16Parity, GraphParity, Manifest, Parity
 from service.providers import installed
 
 Weights = dict[str, NDArray[Any]]
@@ -34,7 +35,7 @@ def round_to_float16(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         for tensor in _tensors(model).values():
             if tensor.is_floating_point():
-                tensor.copy_(tensor.half().float())
+                tensor.copy_(tensor.half())
     return model
 
 
@@ -51,14 +52,12 @@ def export_model(trained: Trained, *, name: str, target: str, folder: Path) -> M
     protos: dict[str, onnx.ModelProto] = {}
     weights: Weights = {}
     reports = {}
-    folder.parent.mkdir(parents=True, exist_ok=True)
     for graph in of.graphs(model):
         wanted = mapped[graph.name]
         checked = partial(
             _checked,
             reference=graph,
             attentions=attentions[graph.name],
-            file=folder.parent / f".{name}.{graph.name}.onnx",
             # Imports may be large. Packing alone tells theirs from the session that serves, and
             # that is the runtime's own, and is checked with ours.
             packed=trained.imported is None,
@@ -105,7 +104,6 @@ def _checked(
     mapped: Mapped,
     attentions: Attentions,
     tolerance: float,
-    file: Path,
     packed: bool,
 ) -> tuple[onnx.ModelProto, Weights, GraphParity]:
     """Trace a graph and hold it against the reference; returns it without its weights, and them.
@@ -122,8 +120,10 @@ def _checked(
     # What folding a normalisation into a convolution makes is named after the convolution.
     names |= {f"{key}{FOLDED}": f"{own}{FOLDED}" for key, own in names.items()}
     proto, weights = split_weights(lowered, names)
-    try:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"{graph.name}.onnx")
         onnx.save(proto, file)
+        Path(folder, WEIGHTS).touch()
         report = check(
             reference,
             lowered,
@@ -134,8 +134,6 @@ def _checked(
             tolerance=tolerance,
             packed=packed,
         )
-    finally:
-        file.unlink(missing_ok=True)
     return proto, weights, report
 
 

@@ -76,20 +76,23 @@ def session_on(
 ) -> ort.InferenceSession:
     """A session on this provider and no other; raises where it is not installed or fails.
 
-    Not `packed`, weights stay as they are stored: that is slower, and one or two copies less.
+    Not `packed`, weights are taken as and where they are, and must outlive the session: that is
+    slower, and two copies less. The file that the graph names must be there, and is not read.
     """
     if not installed(provider):
         raise RuntimeError(f"{provider} is not installed")
     options = ort.SessionOptions()
     options.log_severity_level = 3
     providers = use(options, provider, precision=precision, threads=threads)
-    if not packed:
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
+    if packed:
+        options.add_external_initializers(list(values), list(values.values()))
+    else:
         options.add_session_config_entry("session.disable_prepacking", "1")
+        # It takes what it folds from the file that the graph names, and not from these.
         options.add_session_config_entry(DISABLED, "ConstantFolding")
-    names = list(weights)
-    options.add_external_initializers(
-        names, [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
-    )
+        for name, value in values.items():
+            options.add_initializer(name, value)
     session = ort.InferenceSession(str(graph), options, providers=providers)
     if session.get_providers()[0] != NAMES[provider]:
         # The runtime does without a provider whose device or libraries it does not find.

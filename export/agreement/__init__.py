@@ -3,6 +3,8 @@
 One file per task. The library is asked in the checkpoint's own folder; ours is asked as the service
 will: the task's pre-processing with the assets that were made, then the torch module. It is the
 library's word that counts, so this needs the development environment, and serving never does.
+
+The library is asked first, and gone before ours is: both are mapped, so that only one is in memory.
 """
 
 from collections.abc import Callable, Mapping

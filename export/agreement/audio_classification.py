@@ -39,6 +39,7 @@ def compare(folder: Path, model: Any, assets: Path) -> Agreement:
         items.append(item)
         with torch.inference_mode():
             wanted.append(theirs(given).logits[0])
+    del theirs
     graphs = _graphs(model)
     for some in (items, items[:1]):
         rows = ours.forward(graphs, known, some)

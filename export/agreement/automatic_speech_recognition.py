@@ -47,28 +47,33 @@ def _compare_whisper(folder: Path, model: whisper.Whisper, path: Path) -> Agreem
         found["features"] = max(found["features"], share)
         items.append(item)
     heard = torch.from_numpy(np.stack([item["features"] for item in items]))
+    targets = []
     for batch, length in zip((1, 2, len(items)), LENGTHS, strict=True):
         torch.manual_seed(length)
-        target = torch.randint(model.config.vocab, (batch, length))
-        with torch.inference_mode():
-            logits = theirs(heard[:batch], decoder_input_ids=target).logits
-            share = difference("logits", model(heard[:batch], target), logits)
-        found["logits"] = max(found["logits"], share)
-    ours = _tokens(model, items, assets)
+        targets.append(torch.randint(model.config.vocab, (batch, length)))
     never = {assets.no_timestamps, assets.no_speech, *assets.suppressed.tolist()}
     never |= set(range(assets.first_timestamp, model.config.vocab))
-    for number, features in enumerate(heard):
-        said = theirs.generate(
-            features[None],
-            decoder_input_ids=torch.tensor([prompt_of(request, assets)]),
-            suppress_tokens=sorted(never),
-            begin_suppress_tokens=assets.suppressed_first.tolist(),
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-            num_beams=1,
-        )[0].tolist()
-        text = [token for token in said if token < assets.end]
-        same(f"tokens of recording {number}", ours[number], text)
+    with torch.inference_mode():
+        logits = [theirs(heard[: len(t)], decoder_input_ids=t).logits for t in targets]
+        said = [
+            theirs.generate(
+                features[None],
+                decoder_input_ids=torch.tensor([prompt_of(request, assets)]),
+                suppress_tokens=sorted(never),
+                begin_suppress_tokens=assets.suppressed_first.tolist(),
+                max_new_tokens=NEW_TOKENS,
+                do_sample=False,
+                num_beams=1,
+            )[0].tolist()
+            for features in heard
+        ]
+        del theirs
+        for target, wanted in zip(targets, logits, strict=True):
+            share = difference("logits", model(heard[: len(target)], target), wanted)
+            found["logits"] = max(found["logits"], share)
+    for number, (ours, tokens) in enumerate(zip(_tokens(model, items, assets), said, strict=True)):
+        text = [token for token in tokens if token < assets.end]
+        same(f"tokens of recording {number}", ours, text)
     return Agreement(found)
 
 
@@ -93,15 +98,21 @@ def _compare_ctc(folder: Path, model: Any, path: Path) -> Agreement:
     assets = ours.load_assets(path)
     found = {"features": 0.0, "logits": 0.0, "texts": 0.0}
     clips = recordings()
+    inputs = [
+        extractor(clip, sampling_rate=RATE_HZ, return_tensors="pt")["input_values"]
+        for clip in clips
+    ]
+    with torch.inference_mode():
+        logits = [theirs(given).logits[0] for given in inputs]
+    del theirs
     items = [ours.preprocess(Request(audio=file_of(clip)), assets)[0] for clip in clips]
     runner: Any = Reference(wav2vec2.graphs(model))
     rows = ours.forward(runner, assets, items)
-    for number, (clip, item, row) in enumerate(zip(clips, items, rows, strict=True)):
-        given = extractor(clip, sampling_rate=RATE_HZ, return_tensors="pt")["input_values"]
+    compared = zip(inputs, logits, items, rows, strict=True)
+    for number, (given, wanted, item, row) in enumerate(compared):
         share = difference("samples", item["samples"], given[0])
         found["features"] = max(found["features"], share)
         with torch.inference_mode():
-            wanted = theirs(given).logits[0]
             alone, _ = runner.graphs["ctc"].module(given, torch.tensor([given.shape[1]]))
         found["logits"] = max(found["logits"], difference("logits", alone[0], wanted))
         # Ours was one of a padded batch.

@@ -49,9 +49,10 @@ def compare(folder: Path, model: Any, assets: Path) -> Agreement:
         wanted = processor(picture, return_tensors="np")["pixel_values"][0]
         found["pixels"] = max(found["pixels"], difference("pixels", item["pixels"], wanted))
         rows.append(torch.from_numpy(wanted))
-    for count in (1, len(rows)):
-        batch = torch.stack(rows[:count])
-        with torch.inference_mode():
-            share = difference("logits", model(batch), theirs(pixel_values=batch).logits)
-        found["logits"] = max(found["logits"], share)
+    batches = [torch.stack(rows[:count]) for count in (1, len(rows))]
+    with torch.inference_mode():
+        logits = [theirs(pixel_values=batch).logits for batch in batches]
+        del theirs
+        for batch, wanted in zip(batches, logits, strict=True):
+            found["logits"] = max(found["logits"], difference("logits", model(batch), wanted))
     return Agreement(found)

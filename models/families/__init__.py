@@ -148,7 +148,8 @@ def family_of(folder: Folder) -> Family:
 def build(of: Family, folder: Folder) -> nn.Module:
     """Our module with the tensors of a checkpoint, in evaluation mode.
 
-    Raises BadCheckpoint with every tensor that is missing, left over or of another shape.
+    Tensors that are ours as they are stay mapped, and are read when the module first runs. Raises
+    BadCheckpoint with every tensor that is missing, left over or of another shape.
     """
     config = of.config(folder)
     given, places = folder.tensors(), of.places(folder, config)
@@ -168,8 +169,13 @@ def build(of: Family, folder: Folder) -> nn.Module:
             f"{folder.path} is not the {folder.config['model_type']} that its config describes: "
             + "; ".join(faults)
         )
+    made: dict[str, Tensor] = {}
     for name, place in places.items():
-        own[name].copy_(place.make(*(given[each].float() for each in place.names)))
+        tensor = place.make(*(given[each].float() for each in place.names)).to(own[name].dtype)
+        # An export knows a tensor by its address, so each has one of its own.
+        shared = tensor.data_ptr() in {each.data_ptr() for each in made.values()}
+        made[name] = tensor.clone() if shared else tensor.contiguous()
+    model.load_state_dict(made, assign=True)
     return model
 
 
