@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -131,7 +132,7 @@ class Model:
     """Open ONNX Runtime sessions as a Runner.
 
     `few` holds a number of rows and a session for batches of up to so many, of graphs that have
-    one.
+    one. `later` opens what few requests need, when the first does; what it raises, their run does.
     """
 
     def __init__(
@@ -139,18 +140,31 @@ class Model:
         name: str,
         sessions: Mapping[str, ort.InferenceSession],
         few: Mapping[str, tuple[int, ort.InferenceSession]] | None = None,
+        later: Mapping[str, Callable[[], ort.InferenceSession]] | None = None,
     ) -> None:
         self.name = name
-        self.sessions = sessions
+        self.sessions = dict(sessions)
         self.few = few or {}
+        self._later = later or {}
+        self._opening = Lock()
         self._running: ort.RunOptions | None = None
 
+    def _open(self, graph: str) -> ort.InferenceSession:
+        if graph not in self.sessions:
+            with self._opening:
+                if graph not in self.sessions:
+                    self.sessions[graph] = self._later[graph]()
+        return self.sessions[graph]
+
     def _session(self, graph: str, inputs: Arrays) -> ort.InferenceSession:
-        most, session = self.few.get(graph, (0, self.sessions[graph]))
-        return session if len(next(iter(inputs.values()))) <= most else self.sessions[graph]
+        if graph in self.few:
+            most, session = self.few[graph]
+            if len(next(iter(inputs.values()))) <= most:
+                return session
+        return self._open(graph)
 
     def tensors(self, graph: str) -> dict[str, Tensor]:
-        session = self.sessions[graph]
+        session = self._open(graph)
         nodes = (*session.get_inputs(), *session.get_outputs())
         return {node.name: described(node) for node in nodes}
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from safetensors import SafetensorError, safe_open
 
 from service import manifest as manifests
 from service.contract import violations
+from service.errors import Unavailable
+from service.explanation import GRAPHS as EXPLAINING
+from service.heap import give_back
 from service.kinds import task_of
 from service.manifest import WEIGHTS, GraphFile, Manifest
-from service.session import Model, open_graph, read_weights
+from service.session import Arrays, Model, open_graph, read_weights
 from service.tasks import Task
 
 MODULE = "attendant"
@@ -75,7 +79,7 @@ def memory_bytes(folder: Path) -> int:
     """About what a model takes once it is open; 0 where its weights cannot be read.
 
     Its weights as they are read, and once more as the kernels lay them out for themselves. What a
-    request needs while it is computed comes on top.
+    request needs while it is computed comes on top, and the graph that explains once it is asked.
     """
     try:
         with safe_open(folder / WEIGHTS, "numpy") as file:
@@ -113,12 +117,13 @@ def kind_of(folder: Path, task: Task) -> Task:
 
 
 def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manifest]:
-    """Check hashes and contract, then open the sessions; raises `BrokenModel`."""
+    """Check hashes and contract, then open the sessions; raises `BrokenModel`.
+
+    The graph that explains is opened when it is first run, which raises `Unavailable` where it then
+    cannot be.
+    """
     manifest = _read(folder, task)
-    faults = manifests.damaged(folder, manifest)
-    if faults:
-        raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}; {REMEDY}")
-    weights = read_weights(folder / WEIGHTS)
+    weights = _weights(folder, manifest)
     task = task_of(task, manifest.graphs)
     if unknown := sorted({*manifest.graphs} - {*task.contract}):
         raise BrokenModel(
@@ -126,7 +131,7 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
             " in this version of the service: export the model again"
         )
 
-    def opened(graph: str, entry: GraphFile) -> InferenceSession:
+    def opened(graph: str, entry: GraphFile, weights: Arrays) -> InferenceSession:
         at = f"{manifest.name}:{manifest.version}: {entry.file}"
         try:
             session = open_graph(folder, entry, weights, threads=threads)
@@ -138,13 +143,40 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
             raise BrokenModel(f"{at}: {'; '.join(faults)}")
         return session
 
-    sessions = {graph: opened(graph, entry) for graph, entry in manifest.graphs.items()}
-    few = {graph: (entry.rows, opened(graph, entry)) for graph, entry in manifest.few.items()}
+    def opened_later(graph: str, entry: GraphFile) -> InferenceSession:
+        try:
+            return opened(graph, entry, _weights(folder, manifest))
+        except BrokenModel as fault:
+            raise Unavailable(str(fault), retry_after_s=None) from fault
+        finally:
+            give_back()  # the weights as they were read
+
+    later = {
+        graph: partial(opened_later, graph, entry)
+        for graph, entry in manifest.graphs.items()
+        if graph in EXPLAINING
+    }
+    sessions = {
+        graph: opened(graph, entry, weights)
+        for graph, entry in manifest.graphs.items()
+        if graph not in later
+    }
+    few = {
+        graph: (entry.rows, opened(graph, entry, weights)) for graph, entry in manifest.few.items()
+    }
     needed = {graph for graph, contract in task.contract.items() if not contract.aside}
     missing = sorted(needed - set(sessions))
     if missing:
         raise BrokenModel(f"{manifest.name}:{manifest.version}: lacks {', '.join(missing)}")
-    return Model(f"{manifest.name}:{manifest.version}", sessions, few), manifest
+    return Model(f"{manifest.name}:{manifest.version}", sessions, few, later), manifest
+
+
+def _weights(folder: Path, manifest: Manifest) -> Arrays:
+    """Those of a folder in which nothing is damaged; raises `BrokenModel`."""
+    faults = manifests.damaged(folder, manifest)
+    if faults:
+        raise BrokenModel(f"{manifest.name}:{manifest.version}: {'; '.join(faults)}; {REMEDY}")
+    return read_weights(folder / WEIGHTS)
 
 
 def shipped(folder: Path = manifests.SHIPPED) -> Mapping[str, Path]:

@@ -1,6 +1,9 @@
 """Requests with `explain`: items are marked, maps bounded, and other requests stay as they are."""
 
+import shutil
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,12 @@ from fake_models import shouting, with_engine
 from fake_tasks import ShoutRequest
 from pydantic import TypeAdapter
 
-from service import explanation
+from service import explanation, store
 from service import manifest as manifests
 from service.contract import Tensor
 from service.decoder import Pass
 from service.engine import Engine
-from service.errors import InvalidInput
+from service.errors import InvalidInput, Unavailable
 from service.explanation import (
     GRAPH,
     MARK,
@@ -28,8 +31,9 @@ from service.explanation import (
     marked,
 )
 from service.kinds import task_of
+from service.manifest import GraphFile
 from service.search import Hypothesis
-from service.session import Arrays
+from service.session import Arrays, open_graph
 from service.store import open_model
 from service.tasks import Item, Row, task, tasks, translation
 from service.tasks import audio_classification as audio
@@ -191,6 +195,49 @@ def test_one_graph_of_a_task_may_explain_and_models_may_lack_it(name: str) -> No
     without = task_of(of, set(of.contract) - explaining)
     with pytest.raises(InvalidInput):
         explanation.check(without.contract)
+
+
+def test_who_asks_first_opens_the_graph_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    everyone = threading.Barrier(4)
+
+    def opening(folder: Path, entry: GraphFile, weights: Arrays, *, threads: int) -> Any:
+        opened.append(entry.file)
+        return open_graph(folder, entry, weights, threads=threads)
+
+    monkeypatch.setattr(store, "open_graph", opening)
+    model, _ = open_model(
+        manifests.SHIPPED / "image-classification", task("image-classification"), threads=1
+    )
+    assert opened == ["model.onnx"]
+
+    def ask(_: int) -> set[str]:
+        everyone.wait()
+        return set(model.tensors(GRAPH))
+
+    with ThreadPoolExecutor(everyone.parties) as pool:
+        answers = list(pool.map(ask, range(everyone.parties)))
+    assert all(answer >= {"rollout", "heads"} for answer in answers)
+    assert opened == ["model.onnx", f"{GRAPH}.onnx"]
+
+
+def test_a_graph_that_cannot_be_opened_is_told_to_those_who_ask_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "image-classification"
+    shutil.copytree(manifests.SHIPPED / "image-classification", folder)
+    request = image.example()
+    asked = request.model_copy(update={"explain": True})
+
+    async def scenario(engine: Engine) -> None:
+        await engine.load(engine.tasks["image-classification"], folder)
+        whole = (folder / f"{GRAPH}.onnx").read_bytes()
+        (folder / f"{GRAPH}.onnx").write_bytes(whole[:-1])
+        with pytest.raises(Unavailable, match=r"classification:\w{12}: attention\.onnx is changed"):
+            await engine.answer("image-classification", asked)
+        assert not (await engine.answer("image-classification", request)).attention
+        (folder / f"{GRAPH}.onnx").write_bytes(whole)
+        assert (await engine.answer("image-classification", asked)).attention
+
+    with_engine(scenario, task("image-classification"))
 
 
 def test_an_answer_that_is_not_explained_does_not_mention_it() -> None:
