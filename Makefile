@@ -24,7 +24,7 @@ ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_model
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
-.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison bench-workers dashboard
+.PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour bench-import soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison bench-workers dashboard
 
 $(SERVE)/.installed: requirements/serve.txt
 	$(PYTHON) -m venv $(SERVE)
@@ -177,6 +177,9 @@ bench-first: $(DEVELOP)/.installed  ## how soon the first text of a stream comes
 
 bench-hour: $(DEVELOP)/.installed  ## an hour of speech in one request: its words, the memory it takes
 	$(DEVELOP)/bin/python -m loadtests.serving.hour --data-dir $(DATA_DIR) $(ARGS)
+
+bench-import: $(DEVELOP)/.installed  ## a checkpoint of OPUS-MT's shape until it is served, and the memory
+	$(DEVELOP)/bin/python -m loadtests.serving.imported $(ARGS)
 
 soak: $(DEVELOP)/.installed  ## everything at once for ten minutes: nothing may grow or be wrong
 	$(DEVELOP)/bin/python -m loadtests.serving.soak $(ARGS)

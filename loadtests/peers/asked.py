@@ -8,7 +8,7 @@ from loadtests.peers.record import Benchmarks, WorkRecord
 
 TUNED = ("Attendant openvino", "Attendant int8")
 """The first of them that was raced; the same in `ours` below."""
-TRANSLATIONS = ("translation-marian", "translation-shipped")
+TRANSLATIONS = ("translation-marian", "translation-imported", "translation-shipped")
 SPEECH = ("whisper-tiny.en", "whisper-base")
 IMAGES = ("image-classification-vit-tiny-224", "image-classification-shipped")
 OPTIMUM_INTEL = ("optimum-intel bf16", "optimum-intel int8")

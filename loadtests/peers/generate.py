@@ -23,6 +23,7 @@ def translation(model: Any, job: Job) -> Run:
                 attention_mask=torch.from_numpy(attention_mask(inputs)),
                 min_new_tokens=wanted,
                 max_new_tokens=wanted,
+                forced_eos_token_id=None,
                 **GREEDY,
             )
         tokens: NDArray[Any] = out[:, 1:].numpy()

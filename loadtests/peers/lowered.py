@@ -32,15 +32,17 @@ def opened(folder: Path, *, threads: int) -> Model:
     return Model(folder.name, sessions, few)
 
 
-def write(
-    of: Architecture, model: nn.Module, folder: Path, *, answer: Callable[[Runner], object]
-) -> None:
+def alone(of: Architecture, model: nn.Module) -> Trained:
+    """A module as what is exported, without the files that serving it would need."""
+    return Trained(of, model, assets=[], data=NO_DATA, recipe={})
+
+
+def write(trained: Trained, folder: Path, *, answer: Callable[[Runner], object]) -> None:
     """Folders of the plain CPU and, if it is installed, of OpenVINO.
 
     The race states what int8 costs, so no gate is in its way; random weights would not pass one.
     `answer` answers the inputs of the race, from which keys and values get their range.
     """
-    trained = Trained(of, model, assets=[], data=NO_DATA, recipe={})
     scales = None
     for target, (plain, smaller) in VARIANTS.items():
         if target == "openvino" and not installed("openvino"):

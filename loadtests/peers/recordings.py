@@ -107,8 +107,7 @@ def prepare(name: str, folder: Path, data_dir: Path) -> None:
     samples, words = zip(*clips(data_dir), strict=True)
     run = transcriber(assets, threads=1)
     lowered.write(
-        trained.architecture,
-        model,
+        lowered.alone(trained.architecture, model),
         folder / ATTENDANT,
         answer=lambda runner: run(runner, {"samples": np.stack(samples)}),
     )

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -9,14 +10,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from export import published
+from export import imported, published
 from export.model import round_to_float16
+from export.source import Trained
 from loadtests.peers import hugging_face, lowered
 from loadtests.peers.engines.attendant import greedy
 from loadtests.peers.peer import ATTENDANT, HUGGING_FACE, INPUTS, JOB, REFERENCE, TRANSLATION
+from loadtests.serving import opus_mt
 from models.architectures import transformer
 from models.catalogue import architecture
 from models.datasets import tatoeba
+from models.origin import locate
 from models.reference import Reference
 from models.subword import END, PAD
 from service.manifest import SHIPPED
@@ -49,6 +53,16 @@ def prepare_marian(folder: Path, _: Path) -> None:
     _prepare(folder, model, list(source), tokens=TOKENS)
 
 
+def prepare_imported(folder: Path, _: Path) -> None:
+    """The same shape as people have it: a checkpoint of MarianMT, imported."""
+    opus_mt.main(folder / HUGGING_FACE)
+    source = np.random.default_rng(SEED).integers(2, opus_mt.PAD, (ROWS, SOURCE_TOKENS))
+    tokens = {"pad": opus_mt.PAD, "end": opus_mt.END, "start": opus_mt.PAD}
+    with TemporaryDirectory() as assets:
+        trained = imported.read(locate(str(folder / HUGGING_FACE)), Path(assets))
+        _write(folder, trained, list(source), tokens=tokens)
+
+
 def prepare_shipped(folder: Path, data_dir: Path) -> None:
     """German and French sentences of the test split, about as long as asked for, into English."""
     _, model = published.module(SHIPPED / "translation")
@@ -75,23 +89,26 @@ def _prepare(
     *,
     tokens: dict[str, int],
 ) -> None:
-    console = Console()
+    Console().print("  the checkpoint for other engines")
     round_to_float16(model)
+    hugging_face.write_transformer(model, folder / HUGGING_FACE, **tokens)
+    _write(folder, lowered.alone(architecture("transformer"), model), rows, tokens=tokens)
+
+
+def _write(
+    folder: Path, trained: Trained, rows: list[NDArray[np.int64]], *, tokens: dict[str, int]
+) -> None:
+    """Attendant's exports, the inputs and what torch makes of them."""
+    console, model = Console(), trained.model
+    assert isinstance(model, transformer.Transformer)
     lengths = np.array([len(row) for row in rows])
     source = np.full((ROWS, lengths.max()), tokens["pad"])
     for into, row in zip(source, rows, strict=True):
         into[: len(row)] = row
-    console.print("  the checkpoint for other engines")
-    hugging_face.write_transformer(model, folder / HUGGING_FACE, **tokens)
     console.print("  Attendant's exports")
     inputs = {"source": source, "source_lengths": lengths}
     facts = {"kind": TRANSLATION, "new_tokens": NEW_TOKENS, "vocab": model.config.vocab, **tokens}
-    lowered.write(
-        architecture("transformer"),
-        model,
-        folder / ATTENDANT,
-        answer=lambda runner: greedy(runner, inputs, facts),
-    )
+    lowered.write(trained, folder / ATTENDANT, answer=lambda runner: greedy(runner, inputs, facts))
     console.print("  the tokens that torch gives")
     reference = greedy(Reference(transformer.graphs(model)), inputs, facts)
     np.savez(folder / INPUTS, allow_pickle=False, **inputs)

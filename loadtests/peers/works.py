@@ -15,6 +15,8 @@ DECIDE = (
     "export/*.py",
     "models/*.py",
     "models/architectures/*.py",
+    "models/families/*.py",
+    "loadtests/serving/opus_mt.py",
     "models/weights/*/manifest.json",
     *(f"loadtests/peers/{name}.py" for name in ("ggml", "hugging_face", "lowered", "shipped")),
     *(f"loadtests/peers/{name}.py" for name in ("images", "recordings", "sentences")),
@@ -62,6 +64,15 @@ WORKS: Mapping[str, Work] = {
         sentences.NEW_TOKENS,
         (1, 8, 32, 64),
         sentences.prepare_marian,
+    ),
+    "translation-imported": Work(
+        TRANSLATION,
+        "an imported MarianMT checkpoint: 6+6 layers, width 512, 58,101 tokens, random weights; "
+        "25 tokens in, 32 out, greedy",
+        "tokens/s",
+        sentences.NEW_TOKENS,
+        (1, 8, 32, 64),
+        sentences.prepare_imported,
     ),
     "translation-shipped": Work(
         TRANSLATION,

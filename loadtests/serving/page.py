@@ -13,7 +13,7 @@ HEAD = """# What serving holds
 
 Written by `make serving-page` from [serving.json](serving.json); not edited by hand.
 
-Ten commands start servers of their own, on free ports and with a copy of the model store, do
+Eleven commands start servers of their own, on free ports and with a copy of the model store, do
 something to them, print a table of what they tried and what they saw, and exit with 1 on a miss.
 Every random choice follows from `--seed`. Options go into `ARGS`, as in
 `make soak ARGS="--minutes 60 --seed 7"`; `ARGS=--help` lists them, and
@@ -54,6 +54,9 @@ recordings of several speakers, joined with nothing between them. Its words are 
 of the same recordings one by one, and the server's memory against that before. Then they come in a
 random order, where another speaker begins every few seconds. `ARGS="--minutes 8"` is a short
 form.""",
+    "bench-import": """`make bench-import` makes a checkpoint of OPUS-MT's shape with random
+weights, imports it, serves it and asks it for a translation: the time from the start of
+`python -m models import` to the answer, and the memory of all that the import takes.""",
     "soak": """`make soak` puts everything on a server at once: requests of many shapes over both
 doors, also streamed, and by the APIs of other servers, each held against the answer it gets alone,
 live speech, requests of new shapes, callers who leave, paths that are not there, uploads that break

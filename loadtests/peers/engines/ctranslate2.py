@@ -1,4 +1,4 @@
-"""CTranslate2: its converter is fed with the M2M100 that our Transformer is."""
+"""CTranslate2: its converter is fed with the M2M100 that our Transformer is, or with a Marian."""
 
 from typing import TYPE_CHECKING
 
@@ -20,26 +20,31 @@ PEERS = (
 
 def converted(job: Job) -> "Path":
     """The checkpoint in CTranslate2's format; its vocabulary is the numbers of the tokens."""
-    from ctranslate2.converters.transformers import M2M100Loader
-    from transformers import M2M100ForConditionalGeneration
+    from ctranslate2.converters.transformers import M2M100Loader, MarianMTLoader
+    from transformers import AutoModelForSeq2SeqLM
 
     folder = job.folder / "ctranslate2"
     if (folder / "model.bin").exists():
         return folder
     m2m100.count_from_zero()
-    model = M2M100ForConditionalGeneration.from_pretrained(job.folder / HUGGING_FACE).eval()
-    spec = M2M100Loader().get_model_spec(model)
-    # The converter expects the padding id of M2M100 and would cut off one position too many.
-    embedding = model.model.encoder.embed_positions
-    table = embedding.weights[embedding.padding_idx + 1 :].numpy()
-    for side in (spec.encoder, spec.decoder):
-        side.position_encodings.encodings = table
-    names = [str(token) for token in range(job.facts["vocab"])]
+    model = AutoModelForSeq2SeqLM.from_pretrained(job.folder / HUGGING_FACE).eval()
+    end, start, pad = (str(job.facts[name]) for name in ("end", "start", "pad"))
+    if model.config.model_type == "marian":
+        spec = MarianMTLoader().get_model_spec(model)
+        # It starts from nothing instead of from the padding, which is no token any more.
+        start, pad = end, str(job.facts["end"] + 1)
+    else:
+        spec = M2M100Loader().get_model_spec(model)
+        # The converter expects the padding id of M2M100 and would cut off one position too many.
+        embedding = model.model.encoder.embed_positions
+        table = embedding.weights[embedding.padding_idx + 1 :].numpy()
+        for side in (spec.encoder, spec.decoder):
+            side.position_encodings.encodings = table
+    names = [str(token) for token in range(len(spec.decoder.embeddings.weight))]
     spec.register_source_vocabulary(names)
     spec.register_target_vocabulary(names)
-    end, start = str(job.facts["end"]), str(job.facts["start"])
     spec.config.bos_token, spec.config.eos_token = start, end
-    spec.config.unk_token, spec.config.decoder_start_token = str(job.facts["pad"]), start
+    spec.config.unk_token, spec.config.decoder_start_token = pad, start
     spec.config.add_source_bos = spec.config.add_source_eos = False
     spec.validate()
     spec.optimize()

@@ -27,7 +27,7 @@ PEERS = tuple(
 
 
 def translator(job: Job) -> Run:
-    from transformers import M2M100ForConditionalGeneration as Model
+    from transformers import AutoModelForSeq2SeqLM as Model
 
     m2m100.count_from_zero()
     model = Model.from_pretrained(job.folder / HUGGING_FACE, dtype=job.variant)
