@@ -1,8 +1,11 @@
 """Options and fixtures of all tests."""
 
+import gc
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -27,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=".venv-ray/bin/python",
         help="interpreter of the environment with requirements/ray.txt",
     )
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: looking through it for garbage again takes a tenth of time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +87,43 @@ def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         monkeypatch.setattr(made_once, "_cache", empty)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def translations_read_once() -> Iterator[None]:
+    """The exporter else compiles its translations of all operators again for every graph."""
+    from torch.onnx._internal._lazy_import import onnxscript_apis
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxscript_apis, "get_torchlib_ops", cache(onnxscript_apis.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def captured_once() -> Iterator[None]:
+    """A module is captured by torch once, however often it is exported: by far the longest part.
+
+    What it becomes in a target is translated and checked every time.
+    """
+    import torch
+
+    program = torch.export.ExportedProgram
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.export, "export", once_for_each(torch.export.export))
+        patch.setattr(program, "run_decompositions", once_for_each(program.run_decompositions))
+        yield
+
+
+def once_for_each(function: Any) -> Any:
+    """The same function, which is called once for a first argument as long as that lives."""
+    known: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    def answer(first: Any, *more: Any, **options: Any) -> Any:
+        if first not in known:
+            known[first] = function(first, *more, **options)
+        return known[first]
+
+    return answer
+
+
 @pytest.fixture(scope="session")
 def tiny_trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A translation model of random weights that knows German, English and French bytes."""
@@ -94,6 +140,7 @@ def tiny_trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     vocabulary = tmp_path_factory.mktemp("assets") / "tokenizer.json"
     train_subwords(SENTENCES, vocab=300, languages=("en", "de", "fr"), path=vocabulary)
     of = architecture("transformer")
+    of = replace(of, graphs=cache(of.graphs))  # the same modules, to be captured once
     vocab = Tokenizer.from_file(str(vocabulary)).get_vocab_size()
     torch.manual_seed(1)
     model = of.build(replace(of.presets["testing"], vocab=vocab, max_len=256)).eval()

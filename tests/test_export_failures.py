@@ -227,7 +227,10 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_leaves_nothing_on_it(run: Path, full_disk: Path) -> None:
+def test_a_full_disk_leaves_nothing_on_it(
+    run: Path, full_disk: Path, tiny_trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "from_run", lambda run_dir: tiny_trained)
     said = exported(run, full_disk)
     assert "No space left on device: free some, or choose another disk with --out" in said
     assert list(full_disk.iterdir()) == []

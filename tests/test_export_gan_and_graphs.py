@@ -14,6 +14,7 @@ from export.published import from_published
 from export.source import Trained
 from models.architectures import graph_attention, sagan
 from models.catalogue import architecture
+from service import manifest as manifests
 from service.engine import Engine
 from service.errors import InvalidInput
 from service.manifest import Data
@@ -21,6 +22,7 @@ from service.schema import RequestModel, ResponseModel
 from service.settings import Settings
 from service.tasks import task
 
+GENERATION = "unconditional-image-generation"
 GRAPHS = graph_attention.PRESETS["testing"]
 NODES = replace(GRAPHS, labelled="nodes", features=2)
 
@@ -34,6 +36,7 @@ def assets(folder: Path, labels: list[str], features: list[str] | None) -> list[
 
 def a_gan(folder: Path, *, attending: bool = True) -> Trained:
     config = replace(sagan.PRESETS["testing"], attending=attending)
+    torch.manual_seed(0)
     model = sagan.build(config)
     if attending:
         torch.nn.init.ones_(model.average.attention.scale)
@@ -44,6 +47,24 @@ def a_gan(folder: Path, *, attending: bool = True) -> Trained:
     files = assets(folder, ["Bag", "Coat", "Sneaker"], None)
     data = Data(source="none", licence="none")
     return Trained(architecture("sagan"), model.eval(), files, data, recipe={})
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
+    """A generator, and the folder in which it is published."""
+    return published(a_gan(tmp_path_factory.mktemp("attending")))
+
+
+@pytest.fixture(scope="module")
+def plain_gan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
+    """The same without attention."""
+    return published(a_gan(tmp_path_factory.mktemp("plain"), attending=False))
+
+
+def published(gan: Trained) -> tuple[Trained, Path]:
+    folder = gan.assets[0].parent / GENERATION
+    export_model(gan, name=GENERATION, target="cpu", folder=folder)
+    return gan, folder
 
 
 def of_graphs(folder: Path, config: graph_attention.Config) -> Trained:
@@ -63,29 +84,23 @@ async def answer(name: str, folder: Path, request: RequestModel) -> ResponseMode
         await engine.close()
 
 
-@pytest.mark.parametrize("target", ["cpu", "onnx"])
 def test_a_generator_is_exported_with_the_one_attention_that_it_has(
-    target: str, tmp_path: Path
+    gan: tuple[Trained, Path], tmp_path: Path
 ) -> None:
-    name = "unconditional-image-generation"
-    folder = tmp_path / name
-    manifest = export_model(a_gan(tmp_path), name=name, target=target, folder=folder)
-    assert sum(manifest.parity.graphs["model"].attention_ops.values()) == 1
-    assert not any("discriminator" in each for each in manifest.graphs["model"].weights)
+    trained, folder = gan
+    export_model(trained, name=GENERATION, target="onnx", folder=tmp_path / "onnx")
+    for manifest in (manifests.read(folder), manifests.read(tmp_path / "onnx")):
+        assert sum(manifest.parity.graphs["model"].attention_ops.values()) == 1
+        assert not any("discriminator" in each for each in manifest.graphs["model"].weights)
 
 
-def test_a_generator_without_attention_states_none(tmp_path: Path) -> None:
-    name = "unconditional-image-generation"
-    trained = a_gan(tmp_path, attending=False)
-    manifest = export_model(trained, name=name, target="cpu", folder=tmp_path / name)
-    assert manifest.parity.graphs["model"].attention_ops == {}
+def test_a_generator_without_attention_states_none(plain_gan: tuple[Trained, Path]) -> None:
+    assert manifests.read(plain_gan[1]).parity.graphs["model"].attention_ops == {}
 
 
-def test_a_generator_comes_back_from_what_was_published(tmp_path: Path) -> None:
-    name = "unconditional-image-generation"
-    trained = a_gan(tmp_path)
-    export_model(trained, name=name, target="cpu", folder=tmp_path / name)
-    again = from_published(tmp_path / name).model
+def test_a_generator_comes_back_from_what_was_published(gan: tuple[Trained, Path]) -> None:
+    trained, folder = gan
+    again = from_published(folder).model
     noise, labels = torch.randn(3, 128), torch.arange(3)
     # what was folded into a convolution is stored in float16
     torch.testing.assert_close(
@@ -93,15 +108,14 @@ def test_a_generator_comes_back_from_what_was_published(tmp_path: Path) -> None:
     )
 
 
-def test_a_published_generator_draws_what_was_asked_for(tmp_path: Path) -> None:
-    name = "unconditional-image-generation"
-    export_model(a_gan(tmp_path), name=name, target="cpu", folder=tmp_path / name)
-    request = task(name).request(label="Coat", count=3, seed=5)
-    first, again = (asyncio.run(answer(name, tmp_path / name, request)) for _ in range(2))
+def test_a_published_generator_draws_what_was_asked_for(gan: tuple[Trained, Path]) -> None:
+    _, folder = gan
+    request = task(GENERATION).request(label="Coat", count=3, seed=5)
+    first, again = (asyncio.run(answer(GENERATION, folder, request)) for _ in range(2))
     assert [one["label"] for one in first.model_dump()["pictures"]] == ["Coat"] * 3
     assert first.model_dump()["pictures"] == again.model_dump()["pictures"]
     explained = request.model_copy(update={"explain": True})
-    told = asyncio.run(answer(name, tmp_path / name, explained)).model_dump()
+    told = asyncio.run(answer(GENERATION, folder, explained)).model_dump()
     maps = told.pop("attention")
     assert told["pictures"] == first.model_dump()["pictures"]
     assert [(each["name"], each["index"]) for each in maps] == [("attended", n) for n in range(3)]
@@ -110,12 +124,12 @@ def test_a_published_generator_draws_what_was_asked_for(tmp_path: Path) -> None:
         assert sum(each["weights"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_generator_without_attention_has_nothing_to_tell(tmp_path: Path) -> None:
-    name = "unconditional-image-generation"
-    export_model(a_gan(tmp_path, attending=False), name=name, target="cpu", folder=tmp_path / name)
-    request = task(name).request(label="Coat", explain=True)
+def test_a_generator_without_attention_has_nothing_to_tell(
+    plain_gan: tuple[Trained, Path],
+) -> None:
+    request = task(GENERATION).request(label="Coat", explain=True)
     with pytest.raises(InvalidInput, match=r"explain: .* exported without the graph"):
-        asyncio.run(answer(name, tmp_path / name, request))
+        asyncio.run(answer(GENERATION, plain_gan[1], request))
 
 
 @pytest.mark.parametrize("target", ["cpu", "onnx"])

@@ -55,20 +55,23 @@ def test_every_way_is_measured_at_every_batch_size(tiny_translation: Path) -> No
     assert all(0 < each.least_ms <= each.median_ms for each in measured)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tuned(
-    tiny_trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_trained: Trained, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, manifests.Manifest]:
     """Tuned where int8 loses too much, without the data."""
 
     def spoilt(*_: Any, **__: Any) -> None:
         raise GateError("0.3 points may be lost")
 
-    monkeypatch.setattr(tune, "change_precision", spoilt)
-    monkeypatch.setattr(tune, "installed", lambda provider: provider == "cpu")
-    monkeypatch.setattr(tune, "examples", lambda *_: [])
-    monkeypatch.setattr(tune, "measure", lambda *_, **__: took("cpu float32, 1 threads", 1, 2, 3))
-    return tune.tune(tiny_trained, "translation", tmp_path, data_dir=tmp_path, threads=2, rounds=5)
+    folder = tmp_path_factory.mktemp("tuned")
+    ways = took("cpu float32, 1 threads", 1, 2, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "change_precision", spoilt)
+        patch.setattr(tune, "installed", lambda provider: provider == "cpu")
+        patch.setattr(tune, "examples", lambda *_: [])
+        patch.setattr(tune, "measure", lambda *_, **__: ways)
+        return tune.tune(tiny_trained, "translation", folder, data_dir=folder, threads=2, rounds=5)
 
 
 def test_the_choice_and_its_measurements_are_in_the_manifest(

@@ -1,7 +1,8 @@
 """Models whose rows keep a state of fixed size, served like the others: both doors, one batch."""
 
 import asyncio
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,21 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
-every = pytest.mark.parametrize("name", ["linear_attention", "seq2seq_attention"])
+@dataclass(frozen=True)
+class Published:
+    """An architecture, the folder of a model of random weights, and the model by torch."""
+
+    name: str
+    folder: Path
+    reference: Reference
 
 
-def published(name: str, tmp_path: Path) -> tuple[Path, Reference]:
-    """The folder of a model of random weights, and the model by torch."""
+@pytest.fixture(scope="module", params=["linear_attention", "seq2seq_attention"])
+def published(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Published:
+    name: str = request.param
+    tmp_path = tmp_path_factory.mktemp(name)
     of = architecture(name)
     torch.manual_seed(0)
     model = of.build(replace(of.presets["testing"], vocab=VOCAB)).eval()
@@ -63,7 +74,7 @@ def published(name: str, tmp_path: Path) -> tuple[Path, Reference]:
     )
     folder = tmp_path / "recurrent"
     export_model(trained, name=folder.name, target="cpu", folder=folder)
-    return folder, Reference(of.graphs(model))
+    return Published(name, folder, Reference(of.graphs(model)))
 
 
 def answered(reference: Reference, folder: Path) -> list[str]:
@@ -95,10 +106,9 @@ async def over_rpc(service: Service, asked: dict[str, Any]) -> tuple[str, str]:
     return told.model, told.translations[0].text
 
 
-@every
-def test_both_doors_answer_as_torch_does_whoever_else_asks(name: str, tmp_path: Path) -> None:
-    folder, reference = published(name, tmp_path)
-    tag, expected = store.install(folder), answered(reference, folder)
+def test_both_doors_answer_as_torch_does_whoever_else_asks(published: Published) -> None:
+    folder = published.folder
+    tag, expected = store.install(folder), answered(published.reference, folder)
     assert len(set(expected)) > 1, "the model of this test should tell sentences apart"
 
     async def scenario() -> None:
@@ -110,10 +120,9 @@ def test_both_doors_answer_as_torch_does_whoever_else_asks(name: str, tmp_path: 
     run(scenario)
 
 
-@every
-def test_both_doors_tell_the_alignment(name: str, tmp_path: Path) -> None:
-    store.install(published(name, tmp_path)[0])
-    shape = {"linear_attention": [2, 2], "seq2seq_attention": [1, 1]}[name]
+def test_both_doors_tell_the_alignment(published: Published) -> None:
+    store.install(published.folder)
+    shape = {"linear_attention": [2, 2], "seq2seq_attention": [1, 1]}[published.name]
     fields = {"source": "en", "target": "de", "model": "recurrent", "explain": True}
 
     async def scenario() -> None:
@@ -136,11 +145,10 @@ def test_both_doors_tell_the_alignment(name: str, tmp_path: Path) -> None:
     run(scenario)
 
 
-@every
 def test_int8_is_for_matrices_and_not_for_what_passes_between_the_graphs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = published(name, tmp_path)
+    folder = Path(shutil.copytree(published.folder, tmp_path / "recurrent"))
     manifest = manifests.read(folder)
     assert ranges(folder, tmp_path) == {}
     monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 256)
@@ -148,12 +156,11 @@ def test_int8_is_for_matrices_and_not_for_what_passes_between_the_graphs(
     assert rounded.version != manifest.version
     told = rounded.graphs["attention"].weights
     # What a loop multiplies with stays in floats.
-    assert any(weight.endswith(SCALE) for weight in told) == (name == "linear_attention")
+    assert any(weight.endswith(SCALE) for weight in told) == (published.name == "linear_attention")
     store.open_model(folder, task_named("translation"), threads=1)  # raises if a graph is wrong
 
 
-@every
-def test_a_published_folder_is_exported_again(name: str, tmp_path: Path) -> None:
-    folder, _ = published(name, tmp_path)
-    again = export_model(from_published(folder), name="again", target="onnx", folder=tmp_path / "b")
+def test_a_published_folder_is_exported_again(published: Published, tmp_path: Path) -> None:
+    trained = from_published(published.folder)
+    again = export_model(trained, name="again", target="onnx", folder=tmp_path / "again")
     assert again.parity.graphs.keys() == {"encoder", "decoder", "attention"}
