@@ -18,9 +18,9 @@ BUILD_OPTS ?=
 OPENVINO := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-r requirements/openvino.txt)
 # Modules whose annotated shapes are checked at every call while their tests run once more.
 SHAPED := models.attention,models.layers,models.architectures,service.audio,service.log_mel
-# Tests that serve nothing and time nothing, so that two of them may run at once.
-ALONE := $(wildcard tests/test_export*.py tests/test_import*.py tests/test_models*.py \
-  tests/test_fine_tuning.py)
+# What a test may need beyond a clone, and what is left for `make test`.
+HERE := not data and not whisper and not ray
+ALONE := $(shell grep -lw mark.alone tests/test_*.py)
 SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
   tests/test_service_log_mel.py
 
@@ -77,11 +77,11 @@ test-image: image $(DEVELOP)/.installed  ## build the image, run it with podman,
 clients: $(CLIENTS)/.installed  ## the clients of other servers' APIs, for the tests that use them
 
 test: $(DEVELOP)/.installed $(CLIENTS)/.installed  ## all tests that need neither data nor downloaded weights
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not ray" -n 2 $(ALONE)
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not ray" --clients=$(CLIENTS)/bin/python \
-	  $(filter-out $(ALONE),$(wildcard tests/test_*.py))
-	$(DEVELOP)/bin/python -m pytest -m "not data and not whisper and not clients and not ray" -k "not learn" \
-	  -n 2 --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
+	$(DEVELOP)/bin/python -m pytest -m "$(HERE) and not alone" -n 2 --dist worksteal \
+	  --clients=$(CLIENTS)/bin/python
+	$(DEVELOP)/bin/python -m pytest -m "$(HERE) and alone" $(ALONE)
+	$(DEVELOP)/bin/python -m pytest -m "$(HERE) and not clients" -k "not learn" -n 2 \
+	  --jaxtyping-packages=$(SHAPED),shapes.checked $(SHAPED_TESTS)
 
 ray: $(RAY)/.installed  ## the environment of a node of a Ray cluster
 

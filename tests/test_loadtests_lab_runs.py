@@ -89,6 +89,7 @@ def percentile_ms(times_s: list[float], ratio: float) -> float:
     return sorted(times_s)[round(ratio * len(times_s)) - 1] * 1e3
 
 
+@pytest.mark.alone
 def test_an_open_load_sees_the_stalls_that_a_closed_loop_hides(
     serve: Serve, tmp_path: Path
 ) -> None:

@@ -13,27 +13,26 @@ HEADS, HEAD_DIM, LAYERS = 2, 16, 2
 FLOAT_BYTES, SIDES, BUFFERS = 4, 2, 2
 
 
-@pytest.fixture
-def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(lengths, "PRESET", "testing")
-    monkeypatch.setattr(lengths, "SOURCE_TOKENS", 4)
-    monkeypatch.setattr(lengths, "ROWS", 2)
-    monkeypatch.setattr(lengths, "STEPS", 2)
-    monkeypatch.setattr(lengths, "LENGTHS", (64, 256, 1_024))
-    page = tmp_path / "systems" / "linear_attention.md"
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documents after a measurement."""
+    folder = tmp_path_factory.mktemp("docs")
+    page = folder / "systems" / "linear_attention.md"
     page.parent.mkdir()
     page.write_text(f"before\n{lengths.BEGIN}\nold\n{lengths.END}\nafter\n", encoding="utf-8")
-    return tmp_path
-
-
-def measure(docs: Path) -> None:
-    arguments = ["--turns", "1", "--threads", "1", "--longest", "256", "--docs", str(docs)]
-    done = CliRunner().invoke(lengths.app, arguments)
+    small = {
+        "PRESET": "testing", "SOURCE_TOKENS": 4, "ROWS": 2, "STEPS": 2, "LENGTHS": (64, 256, 1_024),
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in small.items():
+            patch.setattr(lengths, name, value)
+        arguments = ["--turns", "1", "--threads", "1", "--longest", "256", "--docs", str(folder)]
+        done = CliRunner().invoke(lengths.app, arguments)
     assert done.exit_code == 0, done.output
+    return folder
 
 
 def test_a_cache_grows_with_the_text_and_a_state_does_not(docs: Path) -> None:
-    measure(docs)
     found = json.loads((docs / "benchmarks" / "lengths.json").read_text())
     kib = {
         name: {int(length): each["row_kib"] for length, each in found[name].items()}
@@ -47,7 +46,6 @@ def test_a_cache_grows_with_the_text_and_a_state_does_not(docs: Path) -> None:
 
 
 def test_the_page_keeps_its_words_and_gets_the_table_and_the_plot(docs: Path) -> None:
-    measure(docs)
     page = (docs / "systems" / "linear_attention.md").read_text(encoding="utf-8")
     assert page.startswith("before\n")
     assert page.endswith("after\n")

@@ -50,6 +50,7 @@ def test_a_panic_is_a_failure_of_one_request(tmp_path: Path, part: str) -> None:
     with_engine(scenario, replace(task, **{part: panics}))
 
 
+@pytest.mark.alone
 def test_stage_times_add_up_to_the_time_of_the_request(tmp_path: Path) -> None:
     task = shouting()
 
@@ -88,6 +89,7 @@ def slowly(*_: Any) -> list[dict[str, Any]]:
     return [{}]
 
 
+@pytest.mark.alone
 def test_an_answer_that_comes_too_late_is_not_waited_for(tmp_path: Path) -> None:
     slow = shouting(forward=slowly)
 
