@@ -21,8 +21,8 @@ SHAPED := models.attention,models.layers,models.architectures,service.audio,serv
 # What a test may need beyond a clone, and what is left for `make test`.
 HERE := not data and not whisper and not ray
 ALONE := $(shell grep -lw mark.alone tests/test_*.py)
-SHAPED_TESTS := $(wildcard tests/test_models_a*.py) tests/test_service_audio.py \
-  tests/test_service_log_mel.py
+SHAPED_TESTS := $(wildcard tests/test_models_architectures*.py) tests/test_models_attention.py \
+  tests/test_service_audio.py tests/test_service_log_mel.py
 
 .PHONY: serve models image image-gpu base-image test-image clients test test-data check format evaluate tune load bench-batch bench-engines bench-growth bench-lengths bench-halting bench-overhead bench-serving bench-surfaces bench-first bench-hour bench-import soak chaos fuzz serving-page proto lock develop readme calls bench-peers slo load-report budgets ray test-ray bench-ray attention systems bench-systems comparison bench-workers dashboard
 
