@@ -169,3 +169,10 @@ def test_the_applications_name_what_exists(name: str) -> None:
         assert application["import_path"] == "deploy.ray.app:attendant"
         assert set(application.get("args", {}).get("tasks", [])) <= NAMES
         assert application["route_prefix"].removeprefix("/") in {"", *NAMES}
+
+
+def test_every_task_has_replicas_of_its_own() -> None:
+    applications = yaml.safe_load((FOLDER / "per-task.yaml").read_text())["applications"]
+    served = [each["args"]["tasks"] for each in applications if "args" in each]
+    assert sorted(served) == sorted([name] for name in NAMES)
+    assert len({each["name"] for each in applications}) == len(applications)

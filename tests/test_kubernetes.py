@@ -154,12 +154,16 @@ def test_variables_are_settings_and_ports_are_theirs(overlay: str) -> None:
 def test_names_labels_and_images_belong_together(overlay: str) -> None:
     deployments = {one["metadata"]["name"]: one for one in of(overlay, "Deployment")}
     labels = {n: d["spec"]["template"]["metadata"]["labels"] for n, d in deployments.items()}
+    for one in of(overlay, "InferenceService"):  # KServe hands its labels on
+        labels[one["metadata"]["name"]] = one["metadata"]["labels"]
     selecting = [
         *(one["spec"]["selector"] for one in of(overlay, "Service")),
         *(d["spec"]["selector"]["matchLabels"] for d in deployments.values()),
         *(one["spec"]["selector"]["matchLabels"] for one in of(overlay, "PodDisruptionBudget")),
         *(one["spec"]["podSelector"]["matchLabels"] for one in of(overlay, "NetworkPolicy")),
     ]
+    assert of(overlay, "PodDisruptionBudget")
+    assert of(overlay, "NetworkPolicy")
     for selector in selecting:  # each is for the pods of one Deployment
         assert sum(selector.items() <= one.items() for one in labels.values()) == 1
     scalers = [*of(overlay, "HorizontalPodAutoscaler"), *of(overlay, "ScaledObject")]

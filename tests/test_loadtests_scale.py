@@ -58,15 +58,16 @@ WORKER = Worker(alone_ms=10, rate_per_s=400, cores=0.5)
 
 def seen(rate_per_s: float) -> Held:
     trial = Trial(rate_per_s, 500, 0, 20, 90, 1, held=True)
-    return Held(trial, 0.0, [trial, trial])
+    return Held(trial, 0.0, [trial, trial], 300 << 20)
 
 
 def test_a_simulation_is_held_against_what_was_measured() -> None:
     simulated = WORKER.fleet(1, "random").highest_per_s(100)
-    near, *latencies = beside("t", 1, WORKER, seen(simulated / 1.1), TERMS)
+    near, memory, *latencies = beside("t", 1, WORKER, seen(simulated / 1.1), TERMS)
     far = beside("t", 1, WORKER, seen(simulated / 1.3), TERMS)[0]
     assert (near.met, far.met) == ("yes", "no")
     assert "+10%" in near.saw
+    assert memory.saw == "300 MiB"
     assert [row.tried for row in latencies] == ["t, 1 worker: p99 at 50% of it",
                                                 "t, 1 worker: p99 at 80% of it"]  # fmt: skip
 
@@ -83,7 +84,7 @@ def test_a_real_worker_is_timed_asked_and_simulated() -> None:
     assert [row.tried.partition(", ")[2] for row in rows[:2]] == [
         "a worker", "1 worker: highest rate",
     ]  # fmt: skip
-    assert len(rows) == 1 + 3 + 4
+    assert len(rows) == 1 + 4 + 4
 
 
 def test_a_pace_is_what_was_measured() -> None:

@@ -1,4 +1,4 @@
-"""Ray Serve on several hosts: both doors answer, and a host that dies takes only its own along."""
+"""Ray Serve on several hosts: what dies takes only its own along, what waits brings replicas."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ray_hosts import Hosts, hosts, off, why_not
 
 from deploy.ray.proxy import LOST
@@ -19,31 +20,39 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=why_not() or ""),
 ]
 ROOT = Path(__file__).parent.parent
-HEAD, FIRST, SECOND, SPARE = 1, 2, 3, 4
+HEAD, FIRST, SECOND, SPARE, OTHERS = 1, 2, 3, 4, (5, 6)
 OBJECTS_BYTES = 80 << 20
 RECOVERY_S = 10
 APPLICATION = """
-http_options: {host: 0.0.0.0, port: 8000}
-grpc_options: {port: 9000, grpc_servicer_functions: [deploy.ray.rpc.add_to_server]}
+http_options: {{host: 0.0.0.0, port: 8000}}
+grpc_options: {{port: 9000, grpc_servicer_functions: [deploy.ray.rpc.add_to_server]}}
 proxy_location: HeadOnly
 applications:
   - name: attendant
     route_prefix: /
     import_path: deploy.ray.app:attendant
-    args: {tasks: [translation]}
+    args: {{tasks: [translation]}}
     deployments:
       - name: Attendant
-        num_replicas: 2
+        {replicas}
         max_ongoing_requests: 256
         health_check_period_s: 1
         health_check_timeout_s: 3
-        ray_actor_options: {num_cpus: 1}
+        ray_actor_options: {{num_cpus: 1}}
 """
+TWO = "num_replicas: 2"
+AS_NEEDED = """autoscaling_config:
+          min_replicas: 1
+          max_replicas: 2
+          target_ongoing_requests: 2
+          look_back_period_s: 2
+          upscale_delay_s: 1
+          downscale_delay_s: 4"""
 
 
 @dataclass
 class Cluster:
-    """A head and two hosts with a replica each; another host may join."""
+    """A head, and hosts that may join and have room for a replica each."""
 
     hosts: Hosts
     python: Path
@@ -70,8 +79,20 @@ class Cluster:
             assert time.monotonic() < deadline_s, self.serve("status")
             time.sleep(0.5)
 
-    def running(self) -> bool:
-        return "RUNNING: 2" in self.serve("status")
+    def deploy(self, replicas: str) -> None:
+        path = self.folder / "serve.yaml"
+        path.write_text(APPLICATION.format(replicas=replicas))
+        self.until(lambda: self.serve("deploy", str(path)) != "")
+
+    def replicas(self) -> int:
+        """Those that answer."""
+        status = yaml.safe_load(self.serve("status")) or {}
+        application = status.get("applications", {}).get("attendant", {})
+        states = application.get("deployments", {}).get("Attendant", {}).get("replica_states", {})
+        return int(states.get("RUNNING", 0))
+
+    def running(self, number: int) -> bool:
+        return self.replicas() == number
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +105,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, ray: Path) -> Iterator[Clu
         "RAY_health_check_timeout_ms": "2000",
         "RAY_health_check_failure_threshold": "2",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:middlewares",
+        "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
         "ATTENDANT_THREADS": "1",
         "PYTHONPATH": str(ROOT),
         "BENTOML_HOME": str(folder / "home"),
@@ -98,7 +121,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, ray: Path) -> Iterator[Clu
         temporary = str(folder / "tmp")
         cluster.join(HEAD, "--head", "--port", "6379", "--num-cpus", "0",
                      "--temp-dir", temporary, "--dashboard-host", cluster.head)  # fmt: skip
-        (folder / "serve.yaml").write_text(APPLICATION)
         cluster.until(lambda: made.ask(["curl", "-s", f"{cluster.head}:8265"], {}).returncode == 0)
         yield cluster
 
@@ -106,17 +128,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, ray: Path) -> Iterator[Clu
 def test_a_host_that_dies_takes_only_its_own_requests_along(cluster: Cluster) -> None:
     killed = cluster.join(FIRST)
     cluster.join(SECOND)
-    cluster.until(lambda: cluster.serve("deploy", str(cluster.folder / "serve.yaml")) != "")
-    cluster.until(cluster.running)
+    cluster.deploy(TWO)
+    cluster.until(lambda: cluster.running(2))
     cluster.join(SPARE)
-    load = cluster.hosts.outside(ROOT / "tests" / "ray_load.py", cluster.head, "24", "6")
+    load = cluster.hosts.outside(ROOT / "tests" / "ray_load.py", cluster.head, "24", "16")
     time.sleep(8)
     killed_s = time.time()
     off(killed)
     assert load.stdout
     answers: list[dict[str, Any]] = [json.loads(line) for line in load.stdout]
     assert load.wait(60) == 0
-    assert len(answers) == 24 * 6, "all were answered"
+    assert len(answers) == 24 * 16, "all were answered"
     lost = [answer for answer in answers if not answer["right"]]
     assert lost, "nothing was on the host that died"
     assert {answer["door"] for answer in answers} == {"HTTP", "gRPC"}
@@ -126,4 +148,20 @@ def test_a_host_that_dies_takes_only_its_own_requests_along(cluster: Cluster) ->
     late = [each for each in answers if each["came_s"] > killed_s + RECOVERY_S]
     assert late
     assert all(each["right"] for each in late)
-    cluster.until(cluster.running, RECOVERY_S + 20)
+    cluster.until(lambda: cluster.running(2), RECOVERY_S + 20)
+
+
+def test_requests_that_wait_bring_a_replica_which_goes_with_them(cluster: Cluster) -> None:
+    for number in OTHERS:
+        cluster.join(number)
+    cluster.deploy(AS_NEEDED)
+    cluster.until(lambda: cluster.running(1))
+    load = cluster.hosts.outside(ROOT / "tests" / "ray_load.py", cluster.head, "15", "40")
+    cluster.until(lambda: cluster.running(2))
+    assert load.stdout
+    answers: list[dict[str, Any]] = [json.loads(line) for line in load.stdout]
+    assert load.wait(60) == 0
+    assert len(answers) == 15 * 40
+    # Until the second is there, one may have more than it takes, and says so.
+    assert all(answer["right"] or answer["again"] for answer in answers), answers
+    cluster.until(lambda: cluster.running(1))

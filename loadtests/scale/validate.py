@@ -73,6 +73,12 @@ class Held:
     caller_s: float
     below: list[Trial]
     """At shares of the best rate."""
+    memory_bytes: int
+
+
+def memory_bytes(server: Running) -> int:
+    """Of all its processes; pages that some of them share count once."""
+    return sum(process.memory_full_info().pss for process in server.family())
 
 
 async def paced(server: Running, one: Scenario, seconds: float) -> Worker:
@@ -103,7 +109,7 @@ async def held(server: Running, one: Scenario, terms: Terms) -> Held:
     async with Caller(server.url) as caller:
         ask = asking(caller, await recorded(caller, [one], [Door.REST]), terms.seed, [])
         below = [await trial(ask, share * found.rate_per_s, terms) for share in SHARES]
-    return Held(found, caller_s, below)
+    return Held(found, caller_s, below, memory_bytes(server))
 
 
 def highest_per_s(fleet: Fleet, terms: Terms) -> float:
@@ -122,6 +128,7 @@ def beside(name: str, workers: int, worker: Worker, seen: Held, terms: Terms) ->
     said = f"measured {measured:.0f}/s, simulated {simulated}/s: {nearest:+.0%}"
     wanted = f"within {MOST_OFF:.0%}"
     rows = [judged(f"{who}: highest rate", said, wanted, met=abs(nearest) <= MOST_OFF)]
+    rows.append(Row(tried=f"{who}: memory", saw=f"{seen.memory_bytes / (1 << 20):.0f} MiB"))
     for share, one in zip(SHARES, seen.below, strict=True):
         late = [fleet.latencies_s(one.rate_per_s, seed=terms.seed) for fleet in fleets]
         p99s = " to ".join(f"{1e3 * np.quantile(each, 0.99):.0f}" for each in late)

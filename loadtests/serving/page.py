@@ -91,7 +91,8 @@ and pause for nobody.""",
 against the highest rate of Poisson arrivals that 1 and 2 workers (`ATTENDANT_WORKERS`) hold here.
 The callers take a share of the cores, which the simulation leaves to them. Connections go to
 whichever worker takes them first, which lies between `random` and `least` (the fewest under way).
-Then it simulates more workers than there are cores here, each with cores of its own.""",
+Then it simulates more workers than there are cores here, each with cores of its own. Every worker
+holds all the models that need no network.""",
 }
 
 
