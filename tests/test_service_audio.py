@@ -97,6 +97,23 @@ def test_resampling_in_blocks_is_resampling_at_once() -> None:
         (claiming(file_of(chord(RATE_HZ), kind=("FLAC", "PCM_16")), 48_000), InvalidInput),
         (file_of(chord(RATE_HZ, 3), kind=("OGG", "VORBIS"))[:200], InvalidInput),
     ],
+    # Writers put the time or a random number into some, which may not be in a name.
+    ids=[
+        "empty",
+        "no samples",
+        "a picture",
+        "a text",
+        "AIFF",
+        "too slow",
+        "too many channels",
+        "only a head",
+        "not a number",
+        "infinite",
+        "too loud",
+        "cut off",
+        "claims to be longer",
+        "only headers",
+    ],
 )
 def test_a_bad_file_is_refused_by_name(data: bytes, error: type[Problem]) -> None:
     with pytest.raises(error) as refusal:
