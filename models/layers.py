@@ -256,16 +256,6 @@ class EncoderLayer(nn.Module):
         self.dropout = dropout
         self.norm_first = block.norm_first
 
-    def drop(self, x: Float[Tensor, "batch len width"]) -> Float[Tensor, "batch len width"]:
-        """Dropout with one mask for all positions of a row (Gal and Ghahramani 2016).
-
-        It draws `len` times fewer random numbers, which were a tenth of a training step.
-        """
-        if not (self.training and self.dropout):
-            return x
-        keep = torch.empty_like(x[:, :1]).bernoulli_(1 - self.dropout)
-        return x * (keep / (1 - self.dropout))
-
     def before(
         self, norm: nn.Module, x: Float[Tensor, "batch len width"]
     ) -> Float[Tensor, "batch len width"]:
@@ -280,7 +270,7 @@ class EncoderLayer(nn.Module):
         out: Float[Tensor, "batch len width"],
     ) -> Float[Tensor, "batch len width"]:
         """What a sublayer took and gave → what the next one sees."""
-        added = x + self.drop(out)
+        added = x + nn.functional.dropout(out, self.dropout, self.training)
         seen: Tensor = added if self.norm_first else norm(added)
         return seen
 

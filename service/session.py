@@ -20,6 +20,8 @@ log = logging.getLogger("attendant")
 
 DISABLED = "optimization.disable_specified_optimizers"
 """The runtime's name of what lists the optimisations that it leaves out."""
+LARGE_BYTES = 2**20
+"""Weights that a session need not copy."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -77,8 +79,8 @@ def session_on(
 ) -> ort.InferenceSession:
     """A session on this provider and no other; raises where it is not installed or fails.
 
-    Not `packed`, weights are taken as and where they are, and must outlive the session: that is
-    slower, and two copies less. The file that the graph names must be there, and is not read.
+    Not `packed`, large weights are taken as and where they are, and must outlive the session: that
+    is slower, and two copies less. The file that the graph names must be there, and is not read.
     """
     if not installed(provider):
         raise RuntimeError(f"{provider} is not installed")
@@ -86,14 +88,16 @@ def session_on(
     options.log_severity_level = 3
     providers = use(options, provider, precision=precision, threads=threads)
     values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
-    if packed:
-        options.add_external_initializers(list(values), list(values.values()))
-    else:
+    copied = values
+    if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")
-        # It takes what it folds from the file that the graph names, and not from these.
+        # What it folds it would take from the file that the graph names, and not from here; so
+        # would other optimizations, which look at small ones.
         options.add_session_config_entry(DISABLED, "ConstantFolding")
-        for name, value in values.items():
-            options.add_initializer(name, value)
+        copied = {name: values[name] for name in values if weights[name].nbytes < LARGE_BYTES}
+        for name in values.keys() - copied.keys():
+            options.add_initializer(name, values[name])
+    options.add_external_initializers(list(copied), list(copied.values()))
     session = ort.InferenceSession(str(graph), options, providers=providers)
     if session.get_providers()[0] != NAMES[provider]:
         # The runtime does without a provider whose device or libraries it does not find.

@@ -92,6 +92,7 @@ def test_promtool_finds_no_fault(tmp_path: Path) -> None:
 
 
 @needs_prometheus
+@pytest.mark.alone
 def test_every_query_is_answered_from_real_metrics(tmp_path: Path) -> None:
     for name, folder in store.shipped().items():
         if name != "automatic-speech-recognition":

@@ -102,7 +102,9 @@ def test_the_service_uses_as_many_threads_as_were_chosen(
         return opened(*arguments, threads=threads, **more)
 
     monkeypatch.setattr(session, "open_session", noted)
-    store.open_model(folder, TRANSLATION, threads=4)
+    model, _ = store.open_model(folder, TRANSLATION, threads=4)
+    for graph in manifest.graphs:
+        model.tensors(graph)
     assert used == [1] * len(manifest.graphs)
 
 

@@ -13,10 +13,9 @@ from tokenizers import Tokenizer
 from export import imported, published
 from export.model import round_to_float16
 from export.source import Trained
-from loadtests.peers import hugging_face, lowered
+from loadtests.peers import hugging_face, lowered, opus_mt
 from loadtests.peers.engines.attendant import greedy
 from loadtests.peers.peer import ATTENDANT, HUGGING_FACE, INPUTS, JOB, REFERENCE, TRANSLATION
-from loadtests.serving import opus_mt
 from models.architectures import transformer
 from models.catalogue import architecture
 from models.datasets import tatoeba

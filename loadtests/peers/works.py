@@ -16,7 +16,7 @@ DECIDE = (
     "models/*.py",
     "models/architectures/*.py",
     "models/families/*.py",
-    "loadtests/serving/opus_mt.py",
+    "loadtests/peers/opus_mt.py",
     "models/weights/*/manifest.json",
     *(f"loadtests/peers/{name}.py" for name in ("ggml", "hugging_face", "lowered", "shipped")),
     *(f"loadtests/peers/{name}.py" for name in ("images", "recordings", "sentences")),

@@ -87,7 +87,7 @@ def main(
         given = checkpoint or folder / "checkpoint"
         if checkpoint is None:
             # Not in this process: what one once held counts for those that it starts.
-            make = [sys.executable, "-m", "loadtests.serving.opus_mt", str(given)]
+            make = [sys.executable, "-m", "loadtests.peers.opus_mt", str(given)]
             subprocess.run(make, check=True, capture_output=True)
         rows = measured(given, folder)
     conclude("bench-import", rows, {"checkpoint": given.name}, record=record)

@@ -8,7 +8,7 @@ output. The options of `Config` make it the models of Marian, BART, M2M100 and T
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -62,6 +62,15 @@ class Config(Positioned):
     output_bias: bool = False
 
 
+_SMALL = Config(
+    vocab=4_000,
+    width=256,
+    heads=4,
+    hidden=512,
+    encoder_layers=3,
+    decoder_layers=2,
+    dropout=0.2,
+)
 PRESETS = {
     "testing": Config(
         vocab=64,
@@ -73,15 +82,8 @@ PRESETS = {
         max_len=32,
         dropout=0.0,
     ),
-    "small": Config(
-        vocab=4_000,
-        width=256,
-        heads=4,
-        hidden=512,
-        encoder_layers=3,
-        decoder_layers=2,
-        dropout=0.2,
-    ),
+    "small": _SMALL,
+    "rotary": replace(_SMALL, positions="rotary"),
     "base": Config(
         vocab=8_000,
         width=256,
@@ -139,7 +141,7 @@ class Transformer(nn.Module):
             x = x + table[positions]
         if config.embedding_norm:
             x = side.norm(x)
-        return x
+        return functional.dropout(x, config.dropout, self.training)
 
     def encode(
         self,
@@ -263,7 +265,7 @@ RECIPES = {
         evaluate_every_steps=250,
     ),
     "multi30k": Recipe(
-        preset="small",
+        preset="rotary",
         dataset="multi30k",
         task="translation",
         data={"batch_tokens": 3_072, "vocab": 4_000},

@@ -6,7 +6,7 @@ keyword decides. A model with truncated attention has a second graph, for live s
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from service import cepstrum, pixels
 from service.audio import decode, mel_filters, power_spectrogram
 from service.contract import Graph, Tensor
 from service.explanation import GRAPH as EXPLAINING
-from service.explanation import MARK, drawn, over_time
+from service.explanation import MARK, Weights, drawn, over_time
 from service.fbank import Fbank
 from service.live.events import KeywordEvent
 from service.schema import RequestModel, ResponseModel, Score
@@ -194,14 +194,15 @@ def postprocess(
     return Response(
         labels=[Label(label=assets.labels[index], score=float(scores[index])) for index in best],
         start_s=float(items[decides]["start_s"]),
-        attention=drawn(
-            over_time(
-                rows[decides],
-                begin_s=float(items[decides]["heard_s"]),
-                duration_s=assets.window_samples / RATE_HZ,
-            )
-        ),
+        attention=drawn(_maps(items[decides], rows[decides], assets)),
     )
+
+
+def _maps(item: Item, row: Row, assets: Assets) -> Iterator[Weights]:
+    """How much of each place of a piece is in its answer."""
+    if "rollout" in row:
+        window_s = assets.window_samples / RATE_HZ
+        yield from over_time(row, begin_s=float(item["heard_s"]), duration_s=window_s)
 
 
 def cost(item: Item) -> int:

@@ -1,4 +1,4 @@
-"""`python -m loadtests.serving.opus_mt FOLDER`: a checkpoint of OPUS-MT's shape, weights random.
+"""`python -m loadtests.peers.opus_mt FOLDER`: a checkpoint of OPUS-MT's shape, weights random.
 
 77 M parameters and their SentencePiece models, as Hugging Face's library writes and reads them.
 """
