@@ -74,7 +74,7 @@ def served(server: Prepared, model: Model, *, duration_s: float, users: int) -> 
             door=DOOR,
             machine=f"{here.cpu}, {here.cores} cores",
             version=model.version,
-            command=f"python -m loadtests.system {model.name}",
+            command=f"python -m loadtests.system {model.name} --duration {duration_s:g}",
         ),
     )
 
