@@ -43,6 +43,7 @@ MAX_ROWS = 16
 MAX_LEN = 5 + MAX_CONTEXT_TOKENS + MAX_NEW_TOKENS
 """What was said before with a token that says so, the longest prompt, the tokens of one window."""
 MAX_ENCODE_COST = 2
+"""Windows that are encoded together: what lies between the layers of more is beyond the caches."""
 BESIDE = False
 DETECTED = "auto"
 """The language that asks for detection."""
@@ -186,7 +187,12 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
 def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
     """Features of many windows → keys and values of the decoder's attention to them."""
-    return model.run("encoder", {"features": stack(inputs, "features")})
+    starts = range(0, len(inputs), MAX_ENCODE_COST)
+    few = [inputs[start : start + MAX_ENCODE_COST] for start in starts]
+    parts = [model.run("encoder", {"features": stack(some, "features")}) for some in few]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
