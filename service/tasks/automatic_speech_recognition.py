@@ -187,12 +187,16 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
 
 def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
     """Features of many windows → keys and values of the decoder's attention to them."""
-    starts = range(0, len(inputs), MAX_ENCODE_COST)
-    few = [inputs[start : start + MAX_ENCODE_COST] for start in starts]
-    parts = [model.run("encoder", {"features": stack(some, "features")}) for some in few]
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    given: dict[str, NDArray[Any]] = {}
+    for start in range(0, len(inputs), MAX_ENCODE_COST):
+        some = inputs[start : start + MAX_ENCODE_COST]
+        part = model.run("encoder", {"features": stack(some, "features")})
+        if len(some) == len(inputs):
+            return part
+        for name, array in part.items():
+            kept = given.setdefault(name, np.empty((len(inputs), *array.shape[1:]), array.dtype))
+            kept[start : start + len(some)] = array
+    return given
 
 
 def forward(model: Runner, assets: Assets, items: Sequence[Item]) -> list[Row]:
