@@ -69,6 +69,14 @@ def test_the_rest_of_a_window_that_ended_early_follows(assets: task.Assets) -> N
     assert runner.batches == [2, 1, 1]
 
 
+def test_many_windows_are_encoded_two_at_a_time(assets: task.Assets) -> None:
+    words = (" one", " two", " three", " four", " five")
+    script = {(at, 0): said(assets, 0.0, word, 9.0) for at, word in enumerate(words)}
+    runner = Scripted(assets, script)
+    assert answer(runner, assets, windows_of(*[10] * 5)).text == "one two three four five"
+    assert runner.batches == [2, 2, 1]
+
+
 def test_a_rest_that_gets_no_further_is_left(assets: task.Assets) -> None:
     script = {(0, 0): said(assets, 0.0, " One", 4.0, 4.0), (0, 400): said(assets, 0.0)}
     runner = Scripted(assets, script)
