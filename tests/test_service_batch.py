@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from service.batch.processes import MOST_DEATHS, ProcessWorker
 from service.batch.records import MAX_LINE_BYTES, records
 from service.batch.run import Done, Run
 from service.batch.shards import shards
-from service.batch.worker import Lost
+from service.batch.worker import Answer, Lost
 from service.errors import InvalidInput, Problem, Unavailable
 from service.tasks import task as task_of
 
@@ -114,6 +116,31 @@ def test_shards_are_small_in_items_and_in_bytes(tmp_path: Path) -> None:
             file.truncate(size << 20)
     found = [len(shard.records) for shard in shards(records(tmp_path, "audio"), 3)]
     assert found == [1, 3, 1, 1]
+
+
+def test_no_engine_has_a_second_shard_before_all_have_one(tmp_path: Path) -> None:
+    taken: list[int] = []
+
+    class Slow:
+        async def start(self, _: str) -> str:
+            return "m:1"
+
+        async def answers(self, asked: Sequence[Any]) -> list[Answer]:
+            taken.append(id(self))
+            await asyncio.sleep(0.05)
+            return [Answer({}, None)] * len(asked)
+
+        async def close(self) -> None: ...
+
+    engines = [Slow(), Slow()]
+    path = tmp_path / "in.txt"
+    path.write_text("one\ntwo\n")
+    asking = Asking(task_of("translation"), {}, {"source": "en", "target": "de"}, tmp_path)
+    with closing(Output(tmp_path / "out", ".jsonl")) as output:
+        output.begin(ASKED)
+        run = Run(asking, "m:1", output, rows.lines, lambda _: None, engines)
+        asyncio.run(run.all(records(path, "text"), 1))
+    assert sorted(taken) == sorted(id(each) for each in engines)
 
 
 def test_pictures_of_a_folder_are_classified_and_a_broken_one_is_an_error(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from service.batch.asking import Asking, content_field
 from service.batch.output import Asked, Output
 from service.batch.records import records
 from service.batch.run import Run
+from service.batch.shards import usual_items
 from service.batch.worker import LocalWorker
 from service.settings import Settings
 from service.setup import install_shipped
@@ -73,7 +74,7 @@ async def compared(
         output = Output(folder / f"out-{turn}", ".jsonl")
         output.begin(terms)
         run = Run(asking, tag, output, rows.lines, lambda _: None, workers)
-        await run.all(records(path, content_field(task)), SHARD_ITEMS)
+        await run.all(records(path, content_field(task)), min(SHARD_ITEMS, usual_items(task.name)))
         output.close()
 
     seen = []

@@ -21,6 +21,7 @@ from service.batch.output import Asked, Output
 from service.batch.progress import Bar
 from service.batch.records import digest, files, records
 from service.batch.run import Run
+from service.batch.shards import ITEMS, RECORDINGS, usual_items
 from service.batch.worker import Worker
 from service.errors import InvalidInput, Problem
 from service.settings import Settings
@@ -98,7 +99,14 @@ def main(
         list[str] | None, typer.Option(help="FIELD=COLUMN; the content has its own name.")
     ] = None,
     model: Annotated[str, typer.Option(help="Name or name:version; else the task's.")] = "",
-    shard_items: Annotated[int, typer.Option(min=1, help="At most so many in a file.")] = 1_000,
+    shard_items: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"At most so many in a file; {ITEMS}, of speech {RECORDINGS}.",
+            show_default=False,
+        ),
+    ] = None,
     cluster: Annotated[str, typer.Option(help="Address of a Ray cluster, auto or local.")] = "",
     engines: Annotated[
         int | None, typer.Option(min=1, help="One a core; on a cluster one.", show_default=False)
@@ -117,7 +125,8 @@ def main(
         if not cluster:
             install_shipped(only=task)
         workers = partial(_workers, asking.task, cluster, engines)
-        bar = asyncio.run(_run(asking, path, folder, model, shard_items, workers))
+        items = shard_items or usual_items(task)
+        bar = asyncio.run(_run(asking, path, folder, model, items, workers))
     except ModuleNotFoundError as error:
         typer.echo(f"{error}: pip install -r requirements/batch.txt", err=True)
         raise typer.Exit(1) from error

@@ -49,8 +49,8 @@ class Run:
         line = Line(self._left(records, shard_items))
         lanes = [
             asyncio.create_task(self._work(worker, line))
-            for worker in self.workers
             for _ in range(SHARDS)
+            for worker in self.workers  # each has one before anybody has a second
         ]
         try:
             # The first to end does so when nothing is left anywhere, or because something is wrong.

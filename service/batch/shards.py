@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from service.batch.records import Record
 
+ITEMS = 1_000
+"""In a shard, unless it is said otherwise."""
+RECORDINGS = 10
+"""The same, of speech: each takes an engine long, and there are several engines."""
 MAX_BYTES = 16 << 20
 """Of the input that a shard takes, but for one item that is larger."""
 
@@ -21,6 +25,11 @@ class Shard:
     @property
     def size_bytes(self) -> float:
         return sum(record.size_bytes for record in self.records)
+
+
+def usual_items(task: str) -> int:
+    """How many items of a task are in a shard, unless it is said otherwise."""
+    return RECORDINGS if task == "automatic-speech-recognition" else ITEMS
 
 
 def shards(records: Iterable[Record], max_items: int) -> Iterator[Shard]:
