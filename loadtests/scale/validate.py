@@ -9,6 +9,7 @@ import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from time import perf_counter, process_time
 from typing import Annotated
 
@@ -21,9 +22,8 @@ from loadtests.scale.fleet import Balance, Fleet, Pace
 from loadtests.scenarios import Scenario, scenario
 from loadtests.serving.attendant import attendant
 from loadtests.serving.bench.batching import asking, sustained
-from loadtests.serving.bench.search import Terms, Trial, best, trial
+from loadtests.serving.bench.search import Ask, Terms, Trial, best, trial
 from loadtests.serving.calls import Caller
-from loadtests.serving.doors.clients import Load, http_load, post
 from loadtests.serving.goldens import recorded
 from loadtests.serving.processes import Running
 from loadtests.serving.verdict import Row, conclude, judged
@@ -81,21 +81,34 @@ def memory_bytes(server: Running) -> int:
     return sum(process.memory_full_info().pss for process in server.family())
 
 
-async def paced(server: Running, one: Scenario, seconds: float) -> Worker:
-    """A server of one worker; how one caller and how many are answered."""
-    port = int(server.url.rpartition(":")[2])
-    request = post(one.path, one.body, f"Content-Type: {one.content_type}")
+async def closed(ask: Ask, callers: int, seconds: float) -> list[float]:
+    """Latencies in seconds of so many who each ask as soon as they are answered."""
+    latencies_s: list[float] = []
+    end_s = perf_counter() + seconds
 
-    async def asked(callers: int) -> Load:
-        expected = one.expected.encode()
-        return await http_load(port, request, expected, callers=callers, seconds=seconds)
+    async def call() -> None:
+        while (began_s := perf_counter()) < end_s:
+            await ask(0)
+            latencies_s.append(perf_counter() - began_s)
 
-    await asked(CALLERS)
-    alone = await asked(1)
-    used_s, began_s = server.cpu_s(), perf_counter()
-    full = await asked(CALLERS)
-    cores = (server.cpu_s() - used_s) / (perf_counter() - began_s)
-    return Worker(alone.percentile_ms(0.5), full.rate, cores)
+    await asyncio.gather(*(call() for _ in range(callers)))
+    return latencies_s
+
+
+async def paced(server: Running, one: Scenario, terms: Terms) -> Worker:
+    """A server of one worker; how one caller and how many are answered.
+
+    They ask as those of the open load do, for what a request costs depends on who sends it.
+    """
+    async with Caller(server.url) as caller:
+        ask = asking(caller, await recorded(caller, [one], [Door.REST]), terms.seed, [])
+        await closed(ask, CALLERS, terms.duration_s)
+        alone_s = await closed(ask, 1, terms.duration_s)
+        used_s, began_s = server.cpu_s(), perf_counter()
+        full_s = await closed(ask, CALLERS, terms.duration_s)
+        took_s = perf_counter() - began_s
+        cores = (server.cpu_s() - used_s) / took_s
+    return Worker(1e3 * median(alone_s), len(full_s) / took_s, cores)
 
 
 async def held(server: Running, one: Scenario, terms: Terms) -> Held:
@@ -155,7 +168,7 @@ def validated(name: str, terms: Terms, numbers: list[int]) -> list[Row]:
     one = scenario(task_of(name))
     quiet = {"ATTENDANT_LOG_LEVEL": "warning", "ATTENDANT_THREADS": "1"}
     with attendant(None, {**quiet, "ATTENDANT_WORKERS": "1"}) as server:
-        found = asyncio.run(paced(server, one, terms.duration_s))
+        found = uvloop.run(paced(server, one, terms))
     rows = []
     for workers in numbers:
         with attendant(None, {**quiet, "ATTENDANT_WORKERS": str(workers)}) as server:
