@@ -38,7 +38,7 @@ from service.tasks import task as task_of
 LEAST = 0.95
 """Of the engine's own items a second."""
 SPEECH = "automatic-speech-recognition"
-SPEECH_SHARE = 20
+SPEECH_SHARE = 10
 """An item is a recording of seconds, so one of so many has to do."""
 SHARD_ITEMS = 250
 """Enough of them that the next is read while one is answered, as in a long run."""

@@ -1,8 +1,8 @@
 """`python -m loadtests.scale.validate`: the simulated fleet beside 1 and 2 workers, then past them.
 
-One worker with one thread, asked by callers who never pause, tells how long its batches take and
-how many cores it keeps busy. From that follows what is held of open load, which then is measured.
-The caller runs on the same cores, and the simulation has it, too.
+One worker with one thread, asked by one caller who never pauses and then for more than it holds,
+tells how long its batches take and how many cores it keeps busy. From that follows what is held of
+open load, which then is measured. The caller runs on the same cores, and the simulation has it, too.
 """
 
 import asyncio
@@ -25,12 +25,15 @@ from loadtests.serving.bench.batching import asking, sustained
 from loadtests.serving.bench.search import Ask, Terms, Trial, best, trial
 from loadtests.serving.calls import Caller
 from loadtests.serving.goldens import recorded
+from loadtests.serving.open_load import offer, poisson
 from loadtests.serving.processes import Running
 from loadtests.serving.verdict import Row, conclude, judged
 from service.tasks import task as task_of
 
 CALLERS = 32
 """As many as fill batches."""
+OVERFULL = 1.2
+"""Times what they get is asked for to see how fast a queue moves."""
 MOST_OFF = 0.2
 """How far the simulated rate may be from the measured one."""
 PRECISION = 1.05
@@ -95,20 +98,26 @@ async def closed(ask: Ask, callers: int, seconds: float) -> list[float]:
     return latencies_s
 
 
+async def overfull(ask: Ask, rate_per_s: float, terms: Terms) -> float:
+    """Answers a second where more is asked than that: fewer than of callers who wait for theirs."""
+    moments = poisson(rate_per_s, terms.duration_s, seed=terms.seed)
+    samples = await offer(moments, ask)
+    return sum(each.answered for each in samples) / max(each.done_s for each in samples)
+
+
 async def paced(server: Running, one: Scenario, terms: Terms) -> Worker:
-    """A server of one worker; how one caller and how many are answered.
+    """A server of one worker: how it answers one caller, and how many answers a queue gets.
 
     They ask as those of the open load do, for what a request costs depends on who sends it.
     """
     async with Caller(server.url) as caller:
         ask = asking(caller, await recorded(caller, [one], [Door.REST]), terms.seed, [])
-        await closed(ask, CALLERS, terms.duration_s)
         alone_s = await closed(ask, 1, terms.duration_s)
+        most = len(await closed(ask, CALLERS, terms.duration_s)) / terms.duration_s
         used_s, began_s = server.cpu_s(), perf_counter()
-        full_s = await closed(ask, CALLERS, terms.duration_s)
-        took_s = perf_counter() - began_s
-        cores = (server.cpu_s() - used_s) / took_s
-    return Worker(1e3 * median(alone_s), len(full_s) / took_s, cores)
+        rate_per_s = await overfull(ask, OVERFULL * most, terms)
+        cores = (server.cpu_s() - used_s) / (perf_counter() - began_s)
+    return Worker(1e3 * median(alone_s), rate_per_s, cores)
 
 
 async def held(server: Running, one: Scenario, terms: Terms) -> Held:
@@ -176,7 +185,7 @@ def validated(name: str, terms: Terms, numbers: list[int]) -> list[Row]:
         # What the caller costs is known only once it has asked.
         worker = Worker(found.alone_ms, found.rate_per_s, found.cores, seen.caller_s)
         rows += beside(name, workers, worker, seen, terms)
-    said = f"{found.alone_ms:.1f} ms alone, {found.rate_per_s:.0f}/s for {CALLERS} callers on "
+    said = f"{found.alone_ms:.1f} ms alone, {found.rate_per_s:.0f}/s of a queue on "
     said += f"{found.cores:.2f} cores"
     return [Row(tried=f"{name}, a worker", saw=said), *rows, *beyond(name, found, terms)]
 
