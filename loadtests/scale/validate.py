@@ -2,7 +2,7 @@
 
 One worker with one thread, asked by one caller who never pauses and then for more than it holds,
 tells how long its batches take and how many cores it keeps busy. From that follows what is held of
-open load, which then is measured. The caller runs on the same cores, and the simulation has it, too.
+open load, which then is measured. The caller runs on the same cores; the simulation has it, too.
 """
 
 import asyncio
