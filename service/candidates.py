@@ -14,8 +14,6 @@ first."""
 TOGETHER = 262_144
 """Logits that are added up at once: so many stay in the cache of a core. Fewer would be as fast if
 other threads did not wait for the interpreter at every call."""
-MODERATE = 60
-"""Of logits up to this size sums of exponentials are far from the ends of float32."""
 
 
 def log_sum_exp(
@@ -23,20 +21,18 @@ def log_sum_exp(
 ) -> Float32[ndarray, " rows"]:
     """What to subtract from the logits of a row to have log-probabilities.
 
-    `tops` are the largest logits, where they are known. Where they are moderate, the exponentials
-    are added up as they are, which saves a pass over all the logits.
+    `tops` are the largest logits, where they are known.
     """
     tops = logits.max(axis=1) if tops is None else tops
-    moderate = np.abs(tops).max(initial=0) < MODERATE
     sums = np.empty(len(logits), np.float32)
     few = max(1, TOGETHER // logits.shape[1])
     room = np.empty((few, logits.shape[1]), np.float32)
     for start in range(0, len(logits), few):
         some = slice(start, start + few)
         out = room[: len(sums[some])]
-        taken = logits[some] if moderate else np.subtract(logits[some], tops[some, None], out=out)
-        np.exp(taken, out=out).sum(axis=1, out=sums[some])
-    return np.log(sums) if moderate else tops + np.log(sums)
+        np.subtract(logits[some], tops[some, None], out=out)
+        np.exp(out, out=out).sum(axis=1, out=sums[some])
+    return tops + np.log(sums)
 
 
 def best(
