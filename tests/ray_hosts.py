@@ -5,11 +5,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
-
-import psutil
 
 NETWORK = "10.77.0"
 OUTSIDE = 254
@@ -99,13 +97,6 @@ class Hosts:
 
     def close(self) -> None:
         self._kept.close()
-
-
-def hold(process: "subprocess.Popen[bytes]") -> None:
-    """Suspend all that runs on its host: what is sent there from now on waits."""
-    for each in psutil.Process(process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            each.suspend()
 
 
 def off(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:

@@ -11,7 +11,7 @@ import grpc
 from service.pb import attendant_pb2, attendant_pb2_grpc
 
 TEXT, EXPECTED = "I like to read books. ", "Ich lese gerne Bücher. "
-SENTENCES = 10
+SENTENCES = 200
 """Of a text: enough that some are always being worked on."""
 ASKED = {"text": (TEXT * SENTENCES).strip(), "source": "en", "target": "de"}
 WANTED = (EXPECTED * SENTENCES).strip()
