@@ -37,7 +37,7 @@ def test_forbidden_tokens_come_last() -> None:
 
 
 @pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize("more", [0, 59 - 12, 1_000, -1_000])
+@pytest.mark.parametrize("more", [0, 1_000, -1_000])
 def test_log_probabilities_of_a_row_add_up_to_one(given: bool, more: float) -> None:
     logits = random_logits(4, 1_000)
     logits[1] += more  # the last two would be beyond float32, were the largest not subtracted
