@@ -14,8 +14,6 @@ BASE_IMAGE ?= python:3.11-slim
 IMAGE ?= attendant
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BUILD_OPTS ?=
-# OpenVINO's provider is a plugin, built for this platform only.
-OPENVINO := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),-r requirements/openvino.txt)
 # Modules whose annotated shapes are checked at every call while their tests run once more.
 SHAPED := models.attention,models.layers,models.architectures,service.audio,service.log_mel
 # What a test may need beyond a clone, and what is left for `make test`.
@@ -34,7 +32,7 @@ $(SERVE)/.installed: requirements/serve.txt
 $(DEVELOP)/.installed: requirements/develop.txt requirements/openvino.txt
 	$(PYTHON) -m venv $(DEVELOP)
 	$(DEVELOP)/bin/pip install --quiet --disable-pip-version-check \
-	  -r requirements/develop.txt $(OPENVINO)
+	  -r requirements/develop.txt -r requirements/openvino.txt
 	touch $@
 
 $(CLIENTS)/.installed: requirements/clients.txt
@@ -53,7 +51,7 @@ serve: $(SERVE)/.installed  ## install what serving needs, then serve on HTTP_PO
 models: $(SERVE)/.installed  ## put the shipped models in the store
 	$(SERVE)/bin/python -m service install
 
-image: models  ## the image IMAGE:cpu, by CONTAINERS on BASE_IMAGE (EXTRA=openvino for the plugin)
+image: models  ## the image IMAGE:cpu, by CONTAINERS on BASE_IMAGE (EXTRA=openvino for OpenVINO)
 
 image-gpu: EXTRA := gpu
 image-gpu: models  ## the image IMAGE:gpu, with onnxruntime-gpu and CUDA's libraries

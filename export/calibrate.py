@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract import Tensor
+from service.contract import Arrays, Tensor
 from service.int8 import INT8_MAX
-from service.session import Arrays, Runner
+from service.session import Runner
 
 MARGIN = 1.1
 """What is larger than any sample by more than this is cut off."""

@@ -46,6 +46,7 @@ class _FewRows(Quantized):
         size = next((size for size in BLOCK_SIZES if deep % size == 0), None)
         if size is None:
             return super().product(node, name, bias, output)
+        self.store(name, self.weights[name])
         self.largest_bytes = max(self.largest_bytes, wide * deep)
         matrix, scale = f"{name}{INT8}{BLOCKS}{size}", f"{name}{SCALE}{BLOCKS}{size}"
         self.made[matrix] = (onnx.TensorProto.UINT8, [wide, deep // size, size])

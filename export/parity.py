@@ -14,10 +14,10 @@ import torch
 from export.refusal import Refusal
 from export.targets import Mapped
 from models.graph import Attentions, Graph
-from service.contract import described, violations
+from service.contract import Arrays, violations
 from service.manifest import GraphParity
 from service.providers import installed
-from service.session import Arrays, session_on
+from service.session import session_on
 
 
 class ParityError(Refusal):
@@ -68,13 +68,13 @@ def check(
         ) from error
     faults = violations(
         graph.contract,
-        session.get_inputs(),
-        session.get_outputs(),
+        session.inputs,
+        session.outputs,
         cache_dtype="float16" if mapped.precision == "float16" else "float32",
     )
     if faults:
         raise ParityError(f"{graph.name}: not what the task's contract says: {'; '.join(faults)}")
-    dtypes = {node.name: described(node).dtype for node in session.get_inputs()}
+    dtypes = {name: tensor.dtype for name, tensor in session.inputs.items()}
     least = float(np.finfo(np.float32).tiny) if mapped.precision == "float16" else 1.0
     largest = 0.0
     for case in graph.cases:
@@ -84,8 +84,9 @@ def check(
             out = graph.module(*inputs.values())
         references = out if isinstance(out, tuple) else (out,)
         feed = {name: tensor.numpy().astype(dtypes[name]) for name, tensor in inputs.items()}
-        answers = session.run(list(graph.outputs), feed)
-        for name, reference, answer in zip(graph.outputs, references, answers, strict=True):
+        answers = session.run(feed)()
+        for name, reference in zip(graph.outputs, references, strict=True):
+            answer = answers[name]
             difference = np.abs(reference.numpy() - answer)
             defined = graph.defined(inputs, name)
             if defined is not None:

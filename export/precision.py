@@ -9,12 +9,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from export import static_int8
 from export.calibrate import calibrate
 from export.few_rows import MOST_ROWS, for_few_rows
 from export.gate import GateError, compare, examples
 from export.int8_caches import Scales, hand_over_int8, step_over_int8
 from export.publish import external, save_weights, seal
 from export.quantize import loops, quantize
+from export.static_int8 import Ranges, observe
 from service import manifest as manifests
 from service.manifest import WEIGHTS, FewRows, GraphFile, Manifest
 from service.providers import installed
@@ -49,13 +51,15 @@ def change_precision(folder: Path, *, precision: str, data_dir: Path) -> Manifes
     return manifest
 
 
-def ranges(folder: Path, data_dir: Path) -> Scales:
-    """Scales for int8 of the keys and values that a fused decoding step reads; maybe none."""
+def ranges(folder: Path, data_dir: Path) -> tuple[Scales, Ranges]:
+    """Scales for int8 of the keys and values that a fused decoding step reads, maybe none, and what
+    the matrices of OpenVINO's graphs multiply."""
     manifest = manifests.read(folder)
     task = task_of(manifest.answers)
     step = manifest.parity.graphs.get("decoder")
-    if step is None or "GroupQueryAttention" not in step.attention_ops:
-        return {}
+    caches = step is not None and "GroupQueryAttention" in step.attention_ops
+    if not caches and all(entry.provider != "openvino" for entry in manifest.graphs.values()):
+        return {}, {}
     model, _ = open_model(folder, task, threads=1)
     found = examples(task.name, data_dir, folder)
     # Taken evenly, as splits are in order of language or speaker.
@@ -67,16 +71,22 @@ def ranges(folder: Path, data_dir: Path) -> Scales:
         for start in range(0, len(items), BATCH):
             task.forward(runner, assets, items[start : start + BATCH])
 
-    return calibrate(model, answer)
+    return calibrate(model, answer) if caches else {}, observe(folder, model, answer)
 
 
 def to_int8(
-    folder: Path, manifest: Manifest, scales: Scales, *, whole: Sequence[str] = ()
+    folder: Path,
+    manifest: Manifest,
+    scales: Scales,
+    products: Ranges,
+    *,
+    whole: Sequence[str] = (),
 ) -> Manifest:
     """Rewrite the graphs and the weights they share: keys and values too, where there are any.
 
-    Graphs of OpenVINO stay as they are and multiply in bfloat16, which is faster there; those
-    named in `whole`, or that loop, keep their matrices, but hand on keys and values in int8.
+    What graphs of OpenVINO do not multiply in int8, they do in bfloat16. Those of the plain CPU
+    that are named in `whole`, and any that loop, keep their matrices, but hand on keys and values
+    in int8.
     """
     stored = read_weights(folder / WEIGHTS)
     weights: dict[str, NDArray[Any]] = {}
@@ -86,7 +96,9 @@ def to_int8(
         taken = bound(stored, entry.weights)
         if scales and name in OVER_INT8:
             proto = OVER_INT8[name](proto, scales)
-        if entry.provider == "cpu" and name not in whole and not loops(proto):
+        if entry.provider == "openvino" and not loops(proto):
+            proto, taken = static_int8.quantize(proto, taken, products)
+        elif entry.provider == "cpu" and name not in whole and not loops(proto):
             small = for_few_rows(proto, taken) if name == "decoder" else None
             proto, taken = quantize(proto, taken)
             if small is not None:
@@ -135,8 +147,8 @@ def _int8(folder: Path, manifest: Manifest, data_dir: Path) -> Manifest:
             f"{', '.join(looping)}: what a loop multiplies with stays in floats, so leave "
             "--precision out"
         )
-    scales = ranges(folder, data_dir)
-    return to_int8(folder, manifest, scales, whole=WHOLE.get(manifest.architecture, ()))
+    scales, products = ranges(folder, data_dir)
+    return to_int8(folder, manifest, scales, products, whole=WHOLE.get(manifest.architecture, ()))
 
 
 PRECISIONS: dict[str, Callable[[Path, Manifest, Path], Manifest]] = {

@@ -85,16 +85,21 @@ class Quantized:
                 self.convolve(node)
         return self.finished()
 
-    def _matrix(self, name: str, *, axes: Sequence[int] = (2,)) -> str | None:
-        """Store a matrix as int8 if it is one worth it; returns its name."""
+    def worth(self, name: str, *, axes: Sequence[int] = (2,)) -> bool:
+        """Whether this is a matrix, and large."""
         array = self.weights.get(name)
-        if array is None or array.ndim not in axes or array.size < LEAST_ELEMENTS:
-            return None
+        return array is not None and array.ndim in axes and array.size >= LEAST_ELEMENTS
+
+    def multiplies(self, name: str) -> bool:
+        """Whether products with this are replaced."""
+        return self.worth(name)
+
+    def store(self, name: str, array: NDArray[Any]) -> None:
+        """Store a matrix as int8."""
         if f"{name}{INT8}" not in self.stored:
             int8, scale = rounded(array)
             self.stored |= {f"{name}{INT8}": int8, f"{name}{SCALE}": scale}
         self.made[f"{name}{SCALE}"] = (onnx.TensorProto.FLOAT, [len(array)])
-        return name
 
     def _users(self, value: str) -> list[onnx.NodeProto]:
         return [node for node in self.nodes if value in node.input]
@@ -104,8 +109,8 @@ class Quantized:
         transpose = next((n for n in self.nodes if node.input[1] in n.output), None)
         if transpose is None or transpose.op_type != "Transpose":
             return
-        name = self._matrix(transpose.input[0])
-        if name is None:
+        name = transpose.input[0]
+        if not self.multiplies(name):
             return
         wide = len(self.weights[name])
         output, bias = node.output[0], ""
@@ -125,8 +130,8 @@ class Quantized:
         plain = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
         if plain | given != plain | {"transB": 1}:
             return
-        name = self._matrix(node.input[1])
-        if name is not None:
+        name = node.input[1]
+        if self.multiplies(name):
             bias = node.input[2] if len(node.input) > 2 else ""
             self._replace(node, self.product(node, name, bias, node.output[0]))
 
@@ -139,6 +144,7 @@ class Quantized:
     ) -> list[onnx.NodeProto]:
         """What takes the place of a product with the matrix `name`, and of the bias added to it."""
         matrix, rows = f"{name}{INT8}{TRANSPOSED}", node.input[0]
+        self.store(name, self.weights[name])
         self.made[matrix] = (onnx.TensorProto.INT8, list(self.weights[name].shape[::-1]))
         make = helper.make_node
         nodes = [] if rows in self.rounded else self._round(rows)
@@ -173,9 +179,10 @@ class Quantized:
 
     def look_up(self, node: onnx.NodeProto) -> None:
         """Gather of float rows → of int8 rows and their scales."""
-        name = self._matrix(node.input[0])
-        if name is None:
+        name = node.input[0]
+        if not self.worth(name):
             return
+        self.store(name, self.weights[name])
         self.made[f"{name}{INT8}"] = (onnx.TensorProto.INT8, list(self.weights[name].shape))
         ids, out = node.input[1], node.output[0]
         here = self.nodes.index(node)
@@ -189,8 +196,9 @@ class Quantized:
 
     def convolve(self, node: onnx.NodeProto) -> None:
         """Conv → the same with a kernel that is stored as int8: it computes in floats as before."""
-        name = self._matrix(node.input[1], axes=(3, 4))
-        if name is not None:
+        name = node.input[1]
+        if self.worth(name, axes=(3, 4)):
+            self.store(name, self.weights[name])
             node.input[1] = f"{name}{INT8}{WIDENED}"
             self.made[node.input[1]] = (onnx.TensorProto.FLOAT, list(self.weights[name].shape))
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.graph import Graph
+from service.contract import Arrays
 from service.contract import Tensor as Described
-from service.session import Arrays
 
 
 class Reference:

@@ -5,10 +5,15 @@ A name that ends in `_*` stands for one tensor per decoder layer: `past_key_*` i
 whose size is fixed, or both.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Protocol
+from typing import Any
+
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+"""Tensors of one graph by name."""
 
 
 @dataclass(frozen=True)
@@ -92,29 +97,6 @@ def decoding_step(source: Mapping[str, Tensor]) -> Graph:
     )
 
 
-class Node(Protocol):
-    """What ONNX Runtime tells of one input or output."""
-
-    name: str
-    type: str
-    shape: list[str | int]
-
-
-ORT_TYPES = {
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(int8)": "int8",
-    "tensor(bool)": "bool",
-    "tensor(float16)": "float16",
-    "tensor(float)": "float32",
-}
-
-
-def described(node: Node) -> Tensor:
-    """What ONNX Runtime tells of a tensor, in our words; a type of another kind stays as it is."""
-    return Tensor(ORT_TYPES.get(node.type, node.type), tuple(node.shape))
-
-
 def spec_of(name: str, specs: Mapping[str, Tensor]) -> Tensor | None:
     """The declaration of a tensor, with `past_key_3` found under `past_key_*`."""
     stem, _, number = name.rpartition("_")
@@ -122,26 +104,26 @@ def spec_of(name: str, specs: Mapping[str, Tensor]) -> Tensor | None:
 
 
 def _side_violations(
-    nodes: Iterable[Node], specs: Mapping[str, Tensor], cache_dtype: str
+    side: Mapping[str, Tensor], specs: Mapping[str, Tensor], cache_dtype: str
 ) -> list[str]:
     found, faults = set(), []
-    for node in nodes:
-        spec = spec_of(node.name, specs)
+    for name, tensor in side.items():
+        spec = spec_of(name, specs)
         if spec is None:
-            faults.append(f"{node.name} is not in the contract")
+            faults.append(f"{name} is not in the contract")
             continue
-        stem, _, number = node.name.rpartition("_")
-        found.add(f"{stem}_*" if number.isdigit() else node.name)
+        stem, _, number = name.rpartition("_")
+        found.add(f"{stem}_*" if number.isdigit() else name)
         dtype = cache_dtype if spec.cached else spec.dtype
-        if described(node).dtype != dtype:
-            faults.append(f"{node.name} is {node.type}, not {dtype}")
-        stated = spec.axes_of(len(node.shape))
+        if tensor.dtype != dtype:
+            faults.append(f"{name} is {tensor.dtype}, not {dtype}")
+        stated = spec.axes_of(len(tensor.axes))
         axes = [
             isinstance(size, int) if axis is None else size == axis
-            for size, axis in zip(node.shape, stated, strict=False)
+            for size, axis in zip(tensor.axes, stated, strict=False)
         ]
-        if len(node.shape) != len(stated) or not all(axes):
-            faults.append(f"{node.name} has axes {node.shape}, not {list(spec.axes)}")
+        if len(tensor.axes) != len(stated) or not all(axes):
+            faults.append(f"{name} has axes {list(tensor.axes)}, not {list(spec.axes)}")
     return faults + [
         f"{name} is missing"
         for name, spec in specs.items()
@@ -163,15 +145,14 @@ def _broken_off(contract: Graph, inputs: Collection[str], outputs: Collection[st
 
 def violations(
     contract: Graph,
-    inputs: Iterable[Node],
-    outputs: Iterable[Node],
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Tensor],
     *,
     cache_dtype: str = "float32",
 ) -> list[str]:
     """Everything in which a graph differs from its contract; empty when it fits."""
-    taken, given = list(inputs), list(outputs)
     return [
-        *_side_violations(taken, contract.inputs, cache_dtype),
-        *_side_violations(given, contract.outputs, cache_dtype),
-        *_broken_off(contract, [each.name for each in taken], [each.name for each in given]),
+        *_side_violations(inputs, contract.inputs, cache_dtype),
+        *_side_violations(outputs, contract.outputs, cache_dtype),
+        *_broken_off(contract, inputs, outputs),
     ]

@@ -8,17 +8,16 @@ from math import prod
 from pathlib import Path
 
 import bentoml
-from onnxruntime import InferenceSession
 from safetensors import SafetensorError, safe_open
 
 from service import manifest as manifests
-from service.contract import violations
+from service.contract import Arrays, violations
 from service.errors import Unavailable
 from service.explanation import GRAPHS as EXPLAINING
 from service.heap import give_back
 from service.kinds import task_of
 from service.manifest import WEIGHTS, GraphFile, Manifest
-from service.session import Arrays, Model, open_graph, read_weights
+from service.session import Model, Session, open_graph, read_weights
 from service.tasks import Task
 
 MODULE = "attendant"
@@ -131,19 +130,19 @@ def open_model(folder: Path, task: Task, *, threads: int) -> tuple[Model, Manife
             " in this version of the service: export the model again"
         )
 
-    def opened(graph: str, entry: GraphFile, weights: Arrays) -> InferenceSession:
+    def opened(graph: str, entry: GraphFile, weights: Arrays) -> Session:
         at = f"{manifest.name}:{manifest.version}: {entry.file}"
         try:
             session = open_graph(folder, entry, weights, threads=threads)
-        except Exception as error:  # ONNX Runtime has no common base for its errors
+        except Exception as error:  # what runs graphs has no common base for its errors
             raise BrokenModel(f"{at}: {error}") from error
-        nodes = session.get_inputs(), session.get_outputs()
-        faults = violations(task.contract[graph], *nodes, cache_dtype=manifest.cache_dtype)
+        sides = session.inputs, session.outputs
+        faults = violations(task.contract[graph], *sides, cache_dtype=manifest.cache_dtype)
         if faults:
             raise BrokenModel(f"{at}: {'; '.join(faults)}")
         return session
 
-    def opened_later(graph: str, entry: GraphFile) -> InferenceSession:
+    def opened_later(graph: str, entry: GraphFile) -> Session:
         try:
             return opened(graph, entry, _weights(folder, manifest))
         except BrokenModel as fault:

@@ -9,8 +9,7 @@ import numpy as np
 from conftest import SENTENCES
 
 from models.subword import train_subwords
-from service.contract import Tensor
-from service.session import Arrays
+from service.contract import Arrays, Tensor
 from service.subwords import FromJson
 from service.tasks import translation
 

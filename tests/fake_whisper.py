@@ -10,8 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from service.candidates import log_sum_exp
-from service.contract import Tensor
-from service.session import Arrays
+from service.contract import Arrays, Tensor
 from service.tasks import Item
 from service.tasks import automatic_speech_recognition as task
 

@@ -22,9 +22,9 @@ from export.targets import TARGETS, Mapped
 from export.trace import trace
 from models.catalogue import architecture, architecture_names
 from models.graph import Attentions, Graph
+from service.contract import Arrays
 from service.manifest import Data, GraphParity, Parity
 from service.providers import installed
-from service.session import Arrays
 
 LOWERING = contrib_attention.LOWERING
 TWO = Attentions(whole=2)

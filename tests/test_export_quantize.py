@@ -32,7 +32,7 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Quality]:
     """A gate that finds every model good, and has every matrix quantized."""
     found = {"en→de": Quality(reference=30.0, reached=29.9)}
     monkeypatch.setattr(precision, "compare", lambda *_, **__: found)
-    monkeypatch.setattr(precision, "ranges", lambda *_: {})  # keys and values stay float32
+    monkeypatch.setattr(precision, "ranges", lambda *_: ({}, {}))  # keys and values stay float32
     monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 1_024)
     return found
 
@@ -141,7 +141,7 @@ def test_a_refused_model_leaves_the_one_before_it(
         raise GateError("worse")
 
     monkeypatch.setattr(precision, "compare", refuse)
-    monkeypatch.setattr(precision, "ranges", lambda *_: {})
+    monkeypatch.setattr(precision, "ranges", lambda *_: ({}, {}))
     with pytest.raises(GateError):
         change_precision(folder, precision="int8", data_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["translation"]

@@ -84,8 +84,9 @@ def test_the_choice_and_its_measurements_are_in_the_manifest(
     assert [each.median_ms for each in manifest.tuning.measured] == [1, 2, 3]
     assert manifest.tuning.refused == {
         "cpu int8": "0.3 points may be lost",
-        "openvino float32": "openvino is not installed or has no device here",
-        "openvino int8": "openvino is not installed or has no device here",
+        "openvino float32": "openvino is not installed here",
+        "openvino bfloat16": "openvino is not installed here",
+        "openvino int8": "openvino is not installed here",
     }
 
 

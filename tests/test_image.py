@@ -17,7 +17,7 @@ from service.pb import attendant_pb2, attendant_pb2_grpc
 from service.tasks import Task, tasks
 
 MAX_BYTES = 550_000_000
-"""Unpacked, without the models and OpenVINO's plugin."""
+"""Unpacked, without the models and OpenVINO."""
 READY_S = 5.0
 CONFINED = (
     *("podman", "run", "--rm", "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp"),
@@ -36,7 +36,7 @@ print(json.dumps({
     "bytes": sum(map(disk_bytes, folders)) - disk_bytes("/bento/models"),
     "programs": [name for name in ("gcc", "cc", "g++", "make", "pip", "uv") if shutil.which(name)],
     "modules": {name: bool(importlib.util.find_spec(name)) for name in
-                ("torch", "pip", "onnxruntime_ep_openvino", "uvloop", "httptools")},
+                ("torch", "pip", "openvino", "uvloop", "httptools")},
     "packages": {each.name: each.version for each in importlib.metadata.distributions()},
     "sbom": json.load(open("/opt/attendant/sbom.cdx.json")),
     "writable": [at for at, _, _ in os.walk("/") if os.access(at, os.W_OK)

@@ -150,9 +150,9 @@ def test_int8_is_for_matrices_and_not_for_what_passes_between_the_graphs(
 ) -> None:
     folder = Path(shutil.copytree(published.folder, tmp_path / "recurrent"))
     manifest = manifests.read(folder)
-    assert ranges(folder, tmp_path) == {}
+    assert ranges(folder, tmp_path) == ({}, {})
     monkeypatch.setattr(quantize, "LEAST_ELEMENTS", 256)
-    rounded = seal(folder, to_int8(folder, manifest, {}))
+    rounded = seal(folder, to_int8(folder, manifest, {}, {}))
     assert rounded.version != manifest.version
     told = rounded.graphs["attention"].weights
     # What a loop multiplies with stays in floats.

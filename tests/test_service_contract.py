@@ -1,7 +1,5 @@
 """A graph fits its contract or every difference is said."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from service.contract import Graph, Tensor, decoding_step, spec_of, violations
@@ -16,81 +14,71 @@ CONTRACT = Graph(
 )
 
 
-@dataclass
-class Node:
-    """An input or output as ONNX Runtime tells of it."""
+Side = dict[str, Tensor]
 
-    name: str
-    type: str
-    shape: list[str | int]
-
-
-TOKENS = Node("tokens", "tensor(int64)", ["batch", 1])
-KEYS = [
-    Node(f"past_key_{layer}", "tensor(float)", ["batch", 4, "max_len", 8]) for layer in range(12)
-]
-LOGITS = Node("logits", "tensor(float)", ["batch", 300])
+TOKENS = {"tokens": Tensor("int64", ("batch", 1))}
+KEYS = {f"past_key_{layer}": Tensor("float32", ("batch", 4, "max_len", 8)) for layer in range(12)}
+LOGITS = {"logits": Tensor("float32", ("batch", 300))}
 
 
 def test_a_graph_that_fits_has_no_violations() -> None:
-    assert violations(CONTRACT, [TOKENS, *KEYS], [LOGITS]) == []
+    assert violations(CONTRACT, TOKENS | KEYS, LOGITS) == []
 
 
 @pytest.mark.parametrize(
     ("inputs", "outputs", "fault"),
     [
-        ([TOKENS], [LOGITS], "past_key_* is missing"),
-        (KEYS, [LOGITS], "tokens is missing"),
-        ([TOKENS, *KEYS], [], "logits is missing"),
-        ([TOKENS, *KEYS, Node("mask", "tensor(bool)", ["batch"])], [LOGITS],
+        (TOKENS, LOGITS, "past_key_* is missing"),
+        (KEYS, LOGITS, "tokens is missing"),
+        (TOKENS | KEYS, {}, "logits is missing"),
+        (TOKENS | KEYS | {"mask": Tensor("bool", ("batch",))}, LOGITS,
          "mask is not in the contract"),
-        ([Node("tokens", "tensor(int32)", ["batch", 1]), *KEYS], [LOGITS],
-         "tokens is tensor(int32), not int64"),
-        ([Node("tokens", "tensor(int64)", ["batch", "len"]), *KEYS], [LOGITS],
+        (KEYS | {"tokens": Tensor("int32", ("batch", 1))}, LOGITS,
+         "tokens is int32, not int64"),
+        (KEYS | {"tokens": Tensor("int64", ("batch", "len"))}, LOGITS,
          "tokens has axes ['batch', 'len'], not ['batch', 1]"),
-        ([Node("tokens", "tensor(int64)", [1, 1]), *KEYS], [LOGITS],
+        (KEYS | {"tokens": Tensor("int64", (1, 1))}, LOGITS,
          "tokens has axes [1, 1], not ['batch', 1]"),
-        ([Node("tokens", "tensor(int64)", ["batch"]), *KEYS], [LOGITS],
+        (KEYS | {"tokens": Tensor("int64", ("batch",))}, LOGITS,
          "tokens has axes ['batch'], not ['batch', 1]"),
-        ([TOKENS, *KEYS], [Node("logits", "tensor(float)", ["batch", "classes"])],
+        (TOKENS | KEYS, {"logits": Tensor("float32", ("batch", "classes"))},
          "logits has axes ['batch', 'classes'], not ['batch', None]"),
     ],
 )  # fmt: skip
-def test_a_difference_is_named(inputs: list[Node], outputs: list[Node], fault: str) -> None:
+def test_a_difference_is_named(inputs: Side, outputs: Side, fault: str) -> None:
     assert violations(CONTRACT, inputs, outputs) == [fault]
 
 
 STEP = decoding_step({})
-PAST = Node("past_lengths", "tensor(int64)", ["batch"])
-STATES = [
-    Node("state_0", "tensor(float)", ["batch", 48]),
-    Node("state_1", "tensor(float)", ["batch", 4, 8, 9]),
-]
-NEXT = [Node(f"next_{node.name}", node.type, node.shape) for node in STATES]
+PAST = {"past_lengths": Tensor("int64", ("batch",))}
+ONE = {"state_0": Tensor("float32", ("batch", 48))}
+OTHER = {"state_1": Tensor("float32", ("batch", 4, 8, 9))}
+STATES = ONE | OTHER
+NEXT = {f"next_{name}": tensor for name, tensor in STATES.items()}
 
 
 def test_a_decoding_step_may_have_states_of_any_rank_and_no_caches() -> None:
-    assert violations(STEP, [TOKENS, PAST, *STATES], [LOGITS, *NEXT]) == []
+    assert violations(STEP, TOKENS | PAST | STATES, LOGITS | NEXT) == []
 
 
 @pytest.mark.parametrize(
     ("inputs", "outputs", "fault"),
     [
-        (STATES, NEXT[1:], "next_state_0 is missing"),
-        (STATES[1:], NEXT, "state_0 is missing"),
-        (KEYS[:1], [], "present_key_0 is missing"),
-        ([Node("state_0", "tensor(float)", ["batch", "len"])], NEXT[:1],
+        (STATES, {"next_state_1": NEXT["next_state_1"]}, "next_state_0 is missing"),
+        (OTHER, NEXT, "state_0 is missing"),
+        ({"past_key_0": KEYS["past_key_0"]}, {}, "present_key_0 is missing"),
+        ({"state_0": Tensor("float32", ("batch", "len"))}, {"next_state_0": NEXT["next_state_0"]},
          "state_0 has axes ['batch', 'len'], not ['batch', Ellipsis]"),
     ],
 )  # fmt: skip
 def test_what_a_step_changes_must_come_out_and_go_in(
-    inputs: list[Node], outputs: list[Node], fault: str
+    inputs: Side, outputs: Side, fault: str
 ) -> None:
-    assert violations(STEP, [TOKENS, PAST, *inputs], [LOGITS, *outputs]) == [fault]
+    assert violations(STEP, TOKENS | PAST | inputs, LOGITS | outputs) == [fault]
 
 
 def test_all_differences_are_named_at_once() -> None:
-    assert len(violations(CONTRACT, [], [])) == 3
+    assert len(violations(CONTRACT, {}, {})) == 3
 
 
 def test_a_layers_number_finds_the_declaration_of_all_layers() -> None:

@@ -13,10 +13,10 @@ import torch
 
 from models.catalogue import architecture
 from models.reference import Reference
-from service.contract import Tensor
+from service.contract import Arrays, Tensor
 from service.decoder import Decoder, Encoded, decode
 from service.search import Beam, Hypothesis, Logits, Search
-from service.session import Arrays, Runner
+from service.session import Runner
 
 VOCAB, END, START = 7, 1, 2
 ROWS = 12

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from service import explanation, store
 from service import manifest as manifests
-from service.contract import Tensor
+from service.contract import Arrays, Tensor
 from service.decoder import Pass
 from service.engine import Engine
 from service.errors import InvalidInput, Unavailable
@@ -33,7 +33,7 @@ from service.explanation import (
 from service.kinds import task_of
 from service.manifest import GraphFile
 from service.search import Hypothesis
-from service.session import Arrays, open_graph
+from service.session import open_graph
 from service.store import open_model
 from service.tasks import Item, Row, task, tasks, translation
 from service.tasks import audio_classification as audio

@@ -12,8 +12,8 @@ import soundfile
 from fake_whisper import Scripted, folder_of, said, windows_of
 from pydantic import ValidationError
 
+from service.contract import Arrays
 from service.errors import InvalidInput, TooLarge, UnsupportedMedia
-from service.session import Arrays
 from service.speech.window import MAX_BANNED
 from service.tasks import Item
 from service.tasks import automatic_speech_recognition as task

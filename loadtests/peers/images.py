@@ -68,7 +68,11 @@ def _prepare(folder: Path, of: Architecture, model: nn.Module, pixels: np.ndarra
             dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
         )
     console.print("  Attendant's exports")
-    lowered.write(lowered.alone(of, model), folder / ATTENDANT, answer=lambda runner: None)
+    lowered.write(
+        lowered.alone(of, model),
+        folder / ATTENDANT,
+        answer=lambda runner: runner.run("model", {"pixels": pixels}),
+    )
     with torch.inference_mode():
         reference = model(inputs).numpy()
     np.savez(folder / INPUTS, allow_pickle=False, pixels=pixels)

@@ -12,6 +12,7 @@ from export.model import export_model
 from export.precision import to_int8
 from export.publish import seal
 from export.source import Trained
+from export.static_int8 import observe
 from models.catalogue import Architecture
 from service import manifest as manifests
 from service.manifest import WEIGHTS, Data
@@ -48,9 +49,11 @@ def write(trained: Trained, folder: Path, *, answer: Callable[[Runner], object])
         if target == "openvino" and not installed("openvino"):
             continue
         export_model(trained, name="raced", target=target, folder=folder / plain)
+        model = opened(folder / plain, threads=1)
         if scales is None:
-            scales = calibrate(opened(folder / plain, threads=1), answer)
+            scales = calibrate(model, answer)
+        products = observe(folder / plain, model, answer)
         shutil.rmtree(folder / smaller, ignore_errors=True)
         shutil.copytree(folder / plain, folder / smaller)
         manifest = manifests.read(folder / smaller)
-        seal(folder / smaller, to_int8(folder / smaller, manifest, scales))
+        seal(folder / smaller, to_int8(folder / smaller, manifest, scales, products))

@@ -25,7 +25,7 @@ from loadtests.peers.peer import (
 if TYPE_CHECKING:
     from service.session import Runner
 
-PACKAGES = ("onnxruntime", "onnxruntime-ep-openvino")
+PACKAGES = ("onnxruntime", "openvino")
 PEERS = tuple(
     Peer(f"Attendant {label}", variant, kinds, "develop")
     for label, variant, kinds in (

@@ -1,0 +1,139 @@
+"""graph and weights → a session of OpenVINO's own API, compiled for the processor it is on."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino
+from numpy.typing import NDArray
+
+from service.contract import Arrays, Tensor
+from service.providers import Precision, Provider
+
+IN_MEMORY = "*/_ORT_MEM_ADDR_/*"
+"""The file of an initializer that OpenVINO takes from an address: its offset."""
+HINTS: Mapping[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+@cache
+def core() -> openvino.Core:
+    return openvino.Core()
+
+
+def in_memory(proto: onnx.ModelProto, weights: Arrays) -> None:
+    """Have the initializers that are outside of a graph be where these weights are."""
+    for initializer in proto.graph.initializer:
+        if initializer.name in weights:
+            array = weights[initializer.name]
+            place = {"location": IN_MEMORY, "offset": array.ctypes.data, "length": array.nbytes}
+            del initializer.external_data[:]
+            for key, value in place.items():
+                initializer.external_data.add(key=key, value=str(value))
+
+
+def tensors(nodes: Iterable[onnx.ValueInfoProto]) -> Mapping[str, Tensor]:
+    """Inputs or outputs of a graph: OpenVINO forgets what their axes are called."""
+    return {
+        node.name: Tensor(
+            onnx.helper.tensor_dtype_to_np_dtype(node.type.tensor_type.elem_type).name,
+            tuple(axis.dim_param or axis.dim_value for axis in node.type.tensor_type.shape.dim),
+        )
+        for node in nodes
+    }
+
+
+def compiled(
+    graph: Path, weights: Arrays, *, threads: int, precision: Precision
+) -> "OpenVINOSession":
+    """Raises RuntimeError where the graph cannot be compiled.
+
+    A processor that does not multiply in `precision` does so in float32.
+    """
+    weights = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    proto = onnx.load(graph, load_external_data=False)
+    in_memory(proto, weights)
+    model = core().read_model(BytesIO(proto.SerializeToString()))
+    known = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    hint = HINTS[precision]
+    config = {
+        "INFERENCE_PRECISION_HINT": hint if hint.upper() in known else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        # Models that are pinned are all pinned to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    session = OpenVINOSession(
+        core().compile_model(model, "CPU", config),
+        tensors(proto.graph.input),
+        tensors(proto.graph.output),
+        weights,
+    )
+    for name, tensor in session.outputs.items():
+        found = session.model.output(name).get_element_type().to_dtype().name
+        if found != tensor.dtype:  # its compiler takes signed for unsigned in some int8 graphs
+            raise RuntimeError(f"OpenVINO gives {name} as {found}, not {tensor.dtype}")
+    return session
+
+
+class OpenVINORun:
+    """One run, by a request that no other run has meanwhile."""
+
+    def __init__(self, session: "OpenVINOSession", inputs: Arrays) -> None:
+        self.session, self.inputs = session, inputs
+        try:
+            self.request = session.idle.pop()
+        except IndexError:
+            self.request = session.model.create_infer_request()
+
+    def __call__(self) -> dict[str, NDArray[Any]]:
+        # What is called `infer` cannot be cancelled.
+        self.request.start_async(self.session.taken(self.inputs), share_inputs=True)
+        self.request.wait()
+        found = {
+            name: np.array(self.request.get_tensor(name).data) for name in self.session.outputs
+        }
+        self.session.idle.append(self.request)
+        return found
+
+    def stop(self) -> None:
+        self.request.cancel()
+
+
+class OpenVINOSession:
+    """A compiled graph, and requests to run it that are not under way."""
+
+    provider: Provider = "openvino"
+
+    def __init__(
+        self,
+        model: openvino.CompiledModel,
+        inputs: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor],
+        weights: Arrays,
+    ) -> None:
+        self.model, self.inputs, self.outputs = model, inputs, outputs
+        self.idle: deque[openvino.InferRequest] = deque()
+        self._read = {name for port in model.inputs for name in port.get_names()}
+        self._weights = weights  # read where they are, as long as it runs
+
+    def taken(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Those that the graph reads: OpenVINO knows no others."""
+        return {name: array for name, array in inputs.items() if name in self._read}
+
+    def run(self, inputs: Arrays) -> OpenVINORun:
+        return OpenVINORun(self, inputs)
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        request = self.model.create_infer_request()
+        for name, array in {**self.taken(inputs), **outputs}.items():
+            request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+
+        def run() -> None:
+            request.infer()
+
+        return run
