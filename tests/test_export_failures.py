@@ -150,7 +150,7 @@ def test_a_dtype_that_the_runtime_lacks_is_refused(tmp_path: Path) -> None:
 def test_a_graph_that_no_task_could_feed_is_refused(tmp_path: Path) -> None:
     graph = graph_of(attended)
     other = Contract(inputs=graph.contract.inputs, outputs={"y": Spec("int64", ("batch",))})
-    with pytest.raises(ParityError, match="the task's contract says: y is tensor"):
+    with pytest.raises(ParityError, match="the task's contract says: y is float32"):
         checked(replace(graph, contract=other), tmp_path)
 
 
