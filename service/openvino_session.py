@@ -1,7 +1,7 @@
 """graph and weights → a session of OpenVINO's own API, compiled for the processor it is on."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -25,15 +25,30 @@ def core() -> openvino.Core:
     return openvino.Core()
 
 
+def stored(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The tensors that a graph, and those within it, come with."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from stored(inner)
+
+
 def in_memory(proto: onnx.ModelProto, weights: Arrays) -> None:
-    """Have the initializers that are outside of a graph be where these weights are."""
-    for initializer in proto.graph.initializer:
-        if initializer.name in weights:
-            array = weights[initializer.name]
+    """Have the tensors that are outside of a graph be where these weights are.
+
+    Raises RuntimeError for one that is not among them: a graph is to read no other file or memory.
+    """
+    for tensor in stored(proto.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            if tensor.name not in weights:
+                raise RuntimeError(f"the graph takes {tensor.name or 'a tensor'} from elsewhere")
+            array = weights[tensor.name]
             place = {"location": IN_MEMORY, "offset": array.ctypes.data, "length": array.nbytes}
-            del initializer.external_data[:]
+            del tensor.external_data[:]
             for key, value in place.items():
-                initializer.external_data.add(key=key, value=str(value))
+                tensor.external_data.add(key=key, value=str(value))
 
 
 def tensors(nodes: Iterable[onnx.ValueInfoProto]) -> Mapping[str, Tensor]:

@@ -147,6 +147,26 @@ def test_a_graph_whose_types_openvino_changes_is_left_to_the_plain_cpu(
 
 
 @needs_openvino
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_graph_may_not_name_a_file_or_an_address_of_its_own(
+    inner: bool, graph: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(graph, load_external_data=False)
+    tensor = model.graph.initializer[0] if not inner else onnx.TensorProto()
+    if inner:
+        tensor.CopyFrom(model.graph.initializer[0])
+    tensor.name = "secret"
+    del tensor.external_data[:]
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    if inner:
+        node = onnx.helper.make_node("Constant", [], ["read"], value=tensor)
+        model.graph.node.insert(0, node)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(RuntimeError, match="the graph takes secret from elsewhere"):
+        on_openvino(tmp_path / "model.onnx")
+
+
+@needs_openvino
 def test_openvino_writes_into_the_arrays_it_is_bound_to(graph: Path) -> None:
     x, y = X.copy(), np.zeros_like(X)
     run = on_openvino(graph).bind({"x": x}, {"y": y})
