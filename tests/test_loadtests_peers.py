@@ -175,6 +175,8 @@ def test_ratios_are_against_the_best_of_the_peers_asked_for() -> None:
         (1.05, 1.6, True),
         (1.5, 2.0, True),
     ]
+    raced = ["CTranslate2 int8", "optimum-intel bf16"]
+    assert rows[0].against == raced, "and not optimum-intel int8, which was not"
     slow = seen(benchmarks(SECONDS | {"Attendant int8": 0.15}))
     assert not slow[0].reached
     assert "**not reached**" in report.page(benchmarks(SECONDS | {"Attendant int8": 0.15}))

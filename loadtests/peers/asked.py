@@ -62,6 +62,8 @@ class Seen:
     work: str
     ours: str
     asked: Asked
+    against: Sequence[str]
+    """Those of the others that were raced."""
     ratios: dict[int, float]
     """Size → how many times as fast as the best of the others."""
 
@@ -99,5 +101,6 @@ def seen(benchmarks: Benchmarks) -> list[Seen]:
             found = ratios(work, ours, asked.against)
             found = {size: r for size, r in found.items() if size in (asked.sizes or work.sizes)}
             if found:
-                rows.append(Seen(name, ours, asked, found))
+                against = [other for other in asked.against if other in work.raced()]
+                rows.append(Seen(name, ours, asked, against, found))
     return rows

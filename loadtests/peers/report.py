@@ -80,7 +80,8 @@ def asked_row(row: Seen) -> list[str]:
         over = f"batch {', '.join(map(str, asked.sizes))}"
     at = f" at batch {min(row.ratios, key=lambda size: row.ratios[size])}"
     least = at if over == EACH else ""
-    against = asked.against[0] if len(asked.against) == 1 else f"best of {', '.join(asked.against)}"
+    best = "best of " if len(row.against) > 1 else ""
+    against = f"{best}{', '.join(row.against)}"
     ratio = f"{row.ratio:.2f}x{least}{'' if row.reached else ' **not reached**'}"
     return [row.work, row.ours, against, over, f"{asked.at_least:g}x", ratio]
 
