@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import openvino
 from numpy.typing import NDArray
 
 from service.contract import Arrays, Tensor
+from service.pb.graph_pb2 import File, Graph, Stored, Value
 from service.providers import Precision, Provider
 
 IN_MEMORY = "*/_ORT_MEM_ADDR_/*"
 """The file of an initializer that OpenVINO takes from an address: its offset."""
+EXTERNAL = 1
+"""A tensor's place is another file."""
+DTYPES = {1: "float32", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16"}
+"""The format's numbers of those that a contract may have."""
 HINTS: Mapping[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
@@ -25,7 +29,7 @@ def core() -> openvino.Core:
     return openvino.Core()
 
 
-def stored(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def stored(graph: Graph) -> Iterator[Stored]:
     """The tensors that a graph, and those within it, come with."""
     yield from graph.initializer
     for node in graph.node:
@@ -35,13 +39,13 @@ def stored(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from stored(inner)
 
 
-def in_memory(proto: onnx.ModelProto, weights: Arrays) -> None:
+def in_memory(graph: Graph, weights: Arrays) -> None:
     """Have the tensors that are outside of a graph be where these weights are.
 
     Raises RuntimeError for one that is not among them: a graph is to read no other file or memory.
     """
-    for tensor in stored(proto.graph):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+    for tensor in stored(graph):
+        if tensor.data_location == EXTERNAL:
             if tensor.name not in weights:
                 raise RuntimeError(f"the graph takes {tensor.name or 'a tensor'} from elsewhere")
             array = weights[tensor.name]
@@ -51,14 +55,14 @@ def in_memory(proto: onnx.ModelProto, weights: Arrays) -> None:
                 tensor.external_data.add(key=key, value=str(value))
 
 
-def tensors(nodes: Iterable[onnx.ValueInfoProto]) -> Mapping[str, Tensor]:
+def tensors(values: Iterable[Value]) -> Mapping[str, Tensor]:
     """Inputs or outputs of a graph: OpenVINO forgets what their axes are called."""
     return {
-        node.name: Tensor(
-            onnx.helper.tensor_dtype_to_np_dtype(node.type.tensor_type.elem_type).name,
-            tuple(axis.dim_param or axis.dim_value for axis in node.type.tensor_type.shape.dim),
+        value.name: Tensor(
+            DTYPES[value.type.tensor_type.elem_type],
+            tuple(axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim),
         )
-        for node in nodes
+        for value in values
     }
 
 
@@ -70,9 +74,9 @@ def compiled(
     A processor that does not multiply in `precision` does so in float32.
     """
     weights = {name: np.ascontiguousarray(array) for name, array in weights.items()}
-    proto = onnx.load(graph, load_external_data=False)
-    in_memory(proto, weights)
-    model = core().read_model(BytesIO(proto.SerializeToString()))
+    file = File.FromString(graph.read_bytes())
+    in_memory(file.graph, weights)
+    model = core().read_model(BytesIO(file.SerializeToString()))
     known = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     hint = HINTS[precision]
     config = {
@@ -84,8 +88,8 @@ def compiled(
     }
     session = OpenVINOSession(
         core().compile_model(model, "CPU", config),
-        tensors(proto.graph.input),
-        tensors(proto.graph.output),
+        tensors(file.graph.input),
+        tensors(file.graph.output),
         weights,
     )
     for name, tensor in session.outputs.items():

@@ -1,4 +1,4 @@
-"""provider a manifest names → whether it can run here, and what ONNX Runtime is told of it."""
+"""provider a manifest names → whether it can run here, and what ONNX Runtime calls it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +18,6 @@ NAMES: Mapping[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExe
 def openvino_here() -> bool:
     """Whether what is in requirements/openvino.txt is installed."""
     try:
-        import onnx  # noqa: F401
         import openvino  # noqa: F401
     except ImportError:
         return False

@@ -8,7 +8,11 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
 PROTO = Path(__file__).with_name("attendant.proto")
-OPEN_INFERENCE = ROOT / "service" / "compat" / "oip" / "pb" / "open_inference.proto"
+MESSAGES = (
+    ROOT / "service" / "compat" / "oip" / "pb" / "open_inference.proto",
+    PROTO.with_name("graph.proto"),
+)
+"""Written by hand, and without a service that has stubs of its own."""
 
 
 def _protoc(*arguments: str) -> None:
@@ -28,7 +32,8 @@ def descriptor(text: str) -> FileDescriptorProto:
 
 
 def write_stubs() -> None:
-    """Write attendant_pb2.py, attendant_pb2.pyi and attendant_pb2_grpc.py, and OIP's messages."""
+    """Write attendant_pb2.py, attendant_pb2.pyi and attendant_pb2_grpc.py, and other messages."""
     kinds = ("python", "pyi", "grpc_python")
     _protoc(f"-I{ROOT}", *(f"--{kind}_out={ROOT}" for kind in kinds), str(PROTO))
-    _protoc(f"-I{ROOT}", *(f"--{kind}_out={ROOT}" for kind in kinds[:2]), str(OPEN_INFERENCE))
+    for messages in MESSAGES:
+        _protoc(f"-I{ROOT}", *(f"--{kind}_out={ROOT}" for kind in kinds[:2]), str(messages))
