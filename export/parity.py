@@ -60,9 +60,11 @@ def check(
             precision=mapped.precision,
             packed=packed,
         )
-    except Exception as error:  # ONNX Runtime has no common base for its errors
+    except Exception as error:  # what runs graphs has no common base for its errors
+        by_itself = mapped.provider == "openvino"
+        runtime = "OpenVINO" if by_itself else f"ONNX Runtime {ort.__version__}"
         raise ParityError(
-            f"{graph.name}: ONNX Runtime {ort.__version__} does not open the graph on "
+            f"{graph.name}: {runtime} does not open the graph on "
             f"{mapped.provider}; if it lacks an operator, its dtype or the opset, export to "
             f"another target, or change the module: {error}"
         ) from error
