@@ -33,9 +33,9 @@ def store(own_store: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_batch_that_was_killed_has_every_item_once(store: None, tmp_path: Path) -> None:
-    row = killed(120, 1, tmp_path)
+    row = killed(300, 1, tmp_path)
     assert (row.met, row.saw) == (
-        "yes", "1 kills, 120 of 120 items; 0 lost, 0 repeated, 0 not as undisturbed",
+        "yes", "1 kills, 300 of 300 items; 0 lost, 0 repeated, 0 not as undisturbed",
     )  # fmt: skip
 
 

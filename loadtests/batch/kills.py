@@ -18,8 +18,6 @@ from service.tasks import task as task_of
 
 TASK = "translation"
 SHARD_ITEMS = 50
-LATEST_S = 0.5
-"""A kill comes so long after a shard at most."""
 LIMIT_S = 600.0
 
 
@@ -33,13 +31,19 @@ def _shards(out: Path) -> int:
     return len(list(out.glob("part-*.jsonl")))
 
 
-def _killed(command: Sequence[str], out: Path, draw: random.Random) -> bool:
-    """Begin or go on, and be killed at a random moment after the next shard; False if it ended."""
+def _shard_s(out: Path) -> float:
+    """What a shard took, in the mean: the machine says how soon a kill comes while work is left."""
+    written_s = sorted(part.stat().st_mtime for part in out.glob("part-*.jsonl"))
+    return (written_s[-1] - written_s[0]) / max(1, len(written_s) - 1)
+
+
+def _killed(command: Sequence[str], out: Path, delay_s: float) -> bool:
+    """Begin or go on, and be killed so long after the next shard; False if it ended."""
     before, deadline_s = _shards(out), time.monotonic() + LIMIT_S
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while _shards(out) == before and process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.005)
-    time.sleep(draw.uniform(0, LATEST_S))
+    time.sleep(delay_s)
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
 
@@ -55,7 +59,8 @@ def killed(items: int, kills: int, folder: Path, seed: int = 0) -> Row:
     draw, path = random.Random(seed), written(task_of(TASK), items, folder)
     once, again = folder / "once", folder / "again"
     subprocess.run(_command(path, once), check=True, capture_output=True)
-    done = sum(_killed(_command(path, again), again, draw) for _ in range(kills))
+    delays_s = [draw.uniform(0, _shard_s(once)) for _ in range(kills)]
+    done = sum(_killed(_command(path, again), again, delay_s) for delay_s in delays_s)
     subprocess.run(_command(path, again), check=True, capture_output=True)
     wanted, found = _rows(once), _rows(again)
     numbers = [row["row"] for row in found]
