@@ -17,8 +17,12 @@ from service.contract import HANDED_ON
 
 Scales = Mapping[str, NDArray[np.float32]]
 """What one step of the integers counts: `past_key_0` → (heads, head_dim), and so on."""
-K_SCALE = 12
-"""Where GroupQueryAttention takes the scale of the keys; that of the values follows."""
+SINK, K_SCALE = 11, 12
+"""Where GroupQueryAttention takes the logits of sinks, and the scale of the keys; that of the values
+follows."""
+NOTHING = np.finfo(np.float32).min
+"""The logit of a sink that takes no attention. ONNX Runtime goes through int8 keys and values block
+by block unless there are sinks, and then head by head: a third less time, for the same sums."""
 MOVES = ("Transpose", "Reshape", "Split", "Identity")
 """Operators that work on integers as on floats."""
 
@@ -30,7 +34,11 @@ def step_over_int8(proto: onnx.ModelProto, scales: Scales) -> onnx.ModelProto:
         if node.op_type != "GroupQueryAttention":
             continue
         keys, values = node.input[3], node.input[4]
-        node.input.extend([""] * (K_SCALE - len(node.input)))
+        node.input.extend([""] * (SINK - len(node.input)))
+        heads = len(scales[keys])
+        sink = f"{keys}.sink"
+        out.graph.initializer.append(onnx.numpy_helper.from_array(np.full(heads, NOTHING), sink))
+        node.input.append(sink)
         for name, prefix in ((keys, "k"), (values, "v")):
             scale = scales[name][None, :, None, :]
             out.graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}.scale"))
