@@ -18,8 +18,8 @@ from service.contract import HANDED_ON
 Scales = Mapping[str, NDArray[np.float32]]
 """What one step of the integers counts: `past_key_0` → (heads, head_dim), and so on."""
 SINK, K_SCALE = 11, 12
-"""Where GroupQueryAttention takes the logits of sinks, and the scale of the keys; that of the values
-follows."""
+"""Where GroupQueryAttention takes the logits of sinks, and the scale of the keys; that of the
+values follows."""
 NOTHING = np.finfo(np.float32).min
 """The logit of a sink that takes no attention. ONNX Runtime goes through int8 keys and values block
 by block unless there are sinks, and then head by head: a third less time, for the same sums."""

@@ -42,7 +42,7 @@ def write(trained: Trained, folder: Path, *, answer: Callable[[Runner], object])
     """Folders of the plain CPU and, if it is installed, of OpenVINO.
 
     The race states what int8 costs, so no gate is in its way; random weights would not pass one.
-    `answer` answers the inputs of the race, from which keys and values get their range.
+    `answer` answers inputs from which keys, values and activations get their range.
     """
     scales = None
     for target, (plain, smaller) in VARIANTS.items():

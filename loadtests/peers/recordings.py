@@ -54,8 +54,8 @@ def utterances(data_dir: Path) -> list[tuple[str, Clip]]:
     return found
 
 
-def clips(data_dir: Path) -> list[Clip]:
-    """Those with the least silence, in the order of the recordings."""
+def clips(data_dir: Path) -> tuple[list[Clip], list[Clip]]:
+    """Those with the least silence, in the order of the recordings, and as many others."""
     joined: list[tuple[int, Clip]] = []
     for _, group in groupby(utterances(data_dir), key=lambda each: each[0]):
         samples, words = np.zeros(0, np.float32), ""
@@ -68,8 +68,13 @@ def clips(data_dir: Path) -> list[Clip]:
             words = f"{words} {text}".strip()
         joined.append((len(samples), (samples, words)))
     least = sorted((length for length, _ in joined), reverse=True)[CLIPS - 1]
-    full = [clip for length, clip in joined if length >= least][:CLIPS]
-    return [(np.pad(samples, (0, SAMPLES - len(samples))), words) for samples, words in full]
+    padded = [
+        (length, (np.pad(samples, (0, SAMPLES - length)), words))
+        for length, (samples, words) in joined
+    ]
+    full = [clip for length, clip in padded if length >= least]
+    others = [clip for length, clip in padded if length < least]
+    return full[:CLIPS], others[:CLIPS]
 
 
 def complete_package(source: Path, folder: Path, assets: task.Assets, vocab: int) -> None:
@@ -104,12 +109,14 @@ def prepare(name: str, folder: Path, data_dir: Path) -> None:
         model, folder / HUGGING_FACE, assets, source / "tokenizer.json"
     )
     console.print("  Attendant's exports")
-    samples, words = zip(*clips(data_dir), strict=True)
+    raced, others = clips(data_dir)
+    samples, words = zip(*raced, strict=True)
+    sampled = np.stack([each for each, _ in others])
     run = transcriber(assets, threads=1)
     lowered.write(
         lowered.alone(trained.architecture, model),
         folder / ATTENDANT,
-        answer=lambda runner: run(runner, {"samples": np.stack(samples)}),
+        answer=lambda runner: run(runner, {"samples": sampled}),
     )
     console.print("  whisper.cpp's files")
     for mixture in ggml.FILE_KINDS:
