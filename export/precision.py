@@ -10,13 +10,14 @@ import onnx
 from numpy.typing import NDArray
 
 from export import static_int8
+from export.activations import observe
 from export.calibrate import calibrate
 from export.few_rows import MOST_ROWS, for_few_rows
 from export.gate import GateError, compare, examples
 from export.int8_caches import Scales, hand_over_int8, step_over_int8
 from export.publish import external, save_weights, seal
 from export.quantize import loops, quantize
-from export.static_int8 import Ranges, observe
+from export.static_int8 import Ranges
 from service import manifest as manifests
 from service.manifest import WEIGHTS, FewRows, GraphFile, Manifest
 from service.providers import installed

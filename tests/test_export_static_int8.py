@@ -9,13 +9,15 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export import quantize as dynamic
+from export.activations import observe, observed
 from export.calibrate import calibrate
 from export.model import export_model
 from export.precision import to_int8
 from export.publish import external, seal
 from export.quantize import declare
+from export.sensitivity import tolerable
 from export.source import Trained
-from export.static_int8 import observe, observed, quantize
+from export.static_int8 import quantize
 from service.contract import Arrays
 from service.decoder import decode
 from service.manifest import Manifest
@@ -111,6 +113,16 @@ def test_what_was_never_seen_stays_in_floats(tmp_path: Path) -> None:
     np.testing.assert_array_equal(weights["first"], WEIGHTS["first"])
     assert "second" not in weights
     assert [node.op_type for node in small.graph.node].count("QuantizeLinear") == 1
+
+
+@needs_openvino
+def test_what_would_change_the_outputs_too_much_stays_in_floats(tmp_path: Path) -> None:
+    seen = ranges(tmp_path)
+    model = tmp_path / "two.onnx"
+    onnx.save(proto(), model)
+    assert tolerable(model, WEIGHTS, seen, [{"x": ROWS}]).keys() == {"first", "second"}
+    seen["second"] = 50 * seen["second"]  # as if a few activations were far out
+    assert tolerable(model, WEIGHTS, seen, [{"x": ROWS}]).keys() == {"first"}
 
 
 def test_keys_and_values_that_leave_a_graph_are_cast(tmp_path: Path) -> None:

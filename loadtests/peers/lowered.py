@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import nn
 
+from export.activations import observe
 from export.calibrate import calibrate
 from export.model import export_model
 from export.precision import to_int8
 from export.publish import seal
 from export.source import Trained
-from export.static_int8 import observe
 from models.catalogue import Architecture
 from service import manifest as manifests
 from service.manifest import WEIGHTS, Data
