@@ -11,6 +11,7 @@ from pathlib import Path
 from loadtests.peers.peer import HUGGING_FACE
 from loadtests.serving.attendant import QUIET, attendant
 from loadtests.serving.processes import NotStarted, Running, free_port, running
+from service.providers import installed
 
 TRANSLATION, SPEECH = "translation-shipped", "whisper-base"
 """Not the shipped Whisper: vLLM's server names a language to every model, and one of English only
@@ -53,18 +54,25 @@ def ours(places: Places, **settings: str) -> Started:
 
 
 def our_speech(places: Places) -> Started:
-    """Attendant with the Whisper that the others have, imported from the same checkpoint."""
+    """Attendant with the Whisper that the others have, imported from the same checkpoint.
+
+    It is rounded as theirs are, if the words of the data allow it.
+    """
 
     @contextmanager
     def start() -> Iterator[Running]:
         folder = ready_work(SPEECH, places)
-        store, imported = folder / "store", folder / "imported"
-        if not imported.exists():
-            command = [sys.executable, "-m", "models", "import", str(folder / HUGGING_FACE)]
-            command += ["--name", SPEECH, "--out", str(imported)]
-            variables = {**os.environ, **QUIET, "BENTOML_HOME": str(store.absolute())}
+        store, imported, small = (folder / name for name in ("store", "imported", "small"))
+        if not small.exists():
             store.mkdir(exist_ok=True)
-            subprocess.run(command, check=True, env=variables, stdout=subprocess.DEVNULL)
+            variables = {**os.environ, **QUIET, "BENTOML_HOME": str(store.absolute())}
+            whole = ["models", "import", str(folder / HUGGING_FACE), "--name", SPEECH]
+            rounded = ["export", "model", SPEECH, "--published", str(imported / SPEECH)]
+            rounded += ["--target", "openvino" if installed("openvino") else "cpu"]
+            rounded += ["--precision", "int8", "--data-dir", str(places.data), "--out", str(small)]
+            for command in ([*whole, "--out", str(imported), "--no-install"], rounded):
+                here = [sys.executable, "-m", *command]
+                subprocess.run(here, check=True, env=variables, stdout=subprocess.DEVNULL)
         settings = {
             "ATTENDANT_MODELS": SPEECH,
             "ATTENDANT_DEFAULT_MODELS": f"automatic-speech-recognition={SPEECH}",
