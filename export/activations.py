@@ -100,7 +100,10 @@ class _Observer:
 
 
 def observe(folder: Path, model: Runner, answer: Callable[[Runner], object]) -> Ranges:
-    """Have samples answered by the model of a folder; returns what its OpenVINO graphs multiply."""
+    """Have samples answered by the model of a folder; returns what its OpenVINO graphs multiply.
+
+    Maybe nothing: it may have no such graphs.
+    """
     manifest, stored = manifests.read(folder), read_weights(folder / WEIGHTS)
     sessions, cores = {}, os.cpu_count() or 1
     with TemporaryDirectory() as there:
@@ -113,8 +116,7 @@ def observe(folder: Path, model: Runner, answer: Callable[[Runner], object]) -> 
                 session = session_on("cpu", file, weights, threads=cores, precision="float32")
                 sessions[name] = session, matrices
     observer = _Observer(model, sessions)
-    if sessions:
-        answer(observer)
+    answer(observer)
     found: dict[str, NDArray[np.float32]] = {}
     for name, ranges in observer.ranges.items():
         entry = manifest.graphs[name]

@@ -1,5 +1,6 @@
 """published float32 folder → the same in another precision, if the task's metric allows it."""
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -61,18 +62,25 @@ def ranges(folder: Path, data_dir: Path) -> tuple[Scales, Ranges]:
     caches = step is not None and "GroupQueryAttention" in step.attention_ops
     if not caches and all(entry.provider != "openvino" for entry in manifest.graphs.values()):
         return {}, {}
-    model, _ = open_model(folder, task, threads=1)
+    model, _ = open_model(folder, task, threads=os.cpu_count() or 1)
     found = examples(task.name, data_dir, folder)
     # Taken evenly, as splits are in order of language or speaker.
-    chosen = [found[i] for i in np.linspace(0, len(found) - 1, SAMPLES).astype(int)]
+    places = np.linspace(0, len(found) - 1, min(SAMPLES, len(found))).astype(int)
     assets = task.load_assets(folder)
-    items = [item for example in chosen for item in task.preprocess(example.request, assets)]
+    items = [item for at in places for item in task.preprocess(found[at].request, assets)]
+    scales: dict[str, NDArray[np.float32]] = {}
 
     def answer(runner: Runner) -> None:
         for start in range(0, len(items), BATCH):
             task.forward(runner, assets, items[start : start + BATCH])
 
-    return calibrate(model, answer) if caches else {}, observe(folder, model, answer)
+    def watched(runner: Runner) -> None:
+        if caches:
+            scales.update(calibrate(runner, answer))
+        else:
+            answer(runner)
+
+    return scales, observe(folder, model, watched)
 
 
 def to_int8(

@@ -72,7 +72,9 @@ def our_speech(places: Places) -> Started:
             rounded += ["--precision", "int8", "--data-dir", str(places.data), "--out", str(small)]
             for command in ([*whole, "--out", str(imported), "--no-install"], rounded):
                 here = [sys.executable, "-m", *command]
-                subprocess.run(here, check=True, env=variables, stdout=subprocess.DEVNULL)
+                done = subprocess.run(here, check=False, env=variables, stdout=subprocess.PIPE)
+                if done.returncode:
+                    raise Missing(done.stdout.decode()[-200:])
         settings = {
             "ATTENDANT_MODELS": SPEECH,
             "ATTENDANT_DEFAULT_MODELS": f"automatic-speech-recognition={SPEECH}",
