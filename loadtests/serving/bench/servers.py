@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from loadtests.peers.peer import HUGGING_FACE
 from loadtests.serving.attendant import QUIET, attendant
 from loadtests.serving.processes import NotStarted, Running, free_port, running
-from service.providers import installed
 
 TRANSLATION, SPEECH = "translation-shipped", "whisper-base"
 """Not the shipped Whisper: vLLM's server names a language to every model, and one of English only
@@ -68,7 +68,7 @@ def our_speech(places: Places) -> Started:
             variables = {**os.environ, **QUIET, "BENTOML_HOME": str(store.absolute())}
             whole = ["models", "import", str(folder / HUGGING_FACE), "--name", SPEECH]
             rounded = ["export", "model", SPEECH, "--published", str(imported / SPEECH)]
-            rounded += ["--target", "openvino" if installed("openvino") else "cpu"]
+            rounded += ["--target", "openvino" if find_spec("openvino") else "cpu"]
             rounded += ["--precision", "int8", "--data-dir", str(places.data), "--out", str(small)]
             for command in ([*whole, "--out", str(imported), "--no-install"], rounded):
                 here = [sys.executable, "-m", *command]
