@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from onnx.defs import OpSchema
 from onnxscript.values import Op, Opset
 
-from export.lower import INT32, INT64, Lowering, Value, op, over_queries, scores_bias
+from export.lower import INT32, INT64, MASKED, Lowering, Value, op, over_queries, scores_bias
 
 
 def _contrib(name: str, inputs: str, outputs: str, attributes: Mapping[str, int | float]) -> Op:
@@ -73,11 +73,11 @@ def _multi_head(
 ) -> Value:
     """scaled_dot_product_attention → com.microsoft.MultiHeadAttention.
 
-    A mask over keys alone goes in as the op's padding mask, any other as a bias of the scores.
+    Which keys are kept goes in as the op's padding mask, any other mask as a bias of the scores.
     """
     heads = int(query.shape[1])
     padding = bias = None
-    if mask is not None and mask.shape[1] == 1 and mask.shape[2] == 1:
+    if mask is not None and mask.dtype not in MASKED and mask.shape[1] == mask.shape[2] == 1:
         padding = op.Cast(op.Squeeze(mask, op.Constant(value_ints=[1, 2])), to=INT32)
     elif mask is not None:
         bias = over_queries(scores_bias(mask, query), query)

@@ -23,7 +23,7 @@ values follows."""
 NOTHING = np.finfo(np.float32).min
 """The logit of a sink that takes no attention. ONNX Runtime goes through int8 keys and values block
 by block unless there are sinks, and then head by head: a third less time, for the same sums."""
-MOVES = ("Transpose", "Reshape", "Split", "Identity")
+MOVES = ("Transpose", "Gather", "Reshape", "Split", "Identity")
 """Operators that work on integers as on floats."""
 
 

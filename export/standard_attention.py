@@ -13,7 +13,9 @@ def _attend(
     scale: float | None,
 ) -> Value:
     """scaled_dot_product_attention → Attention of opset 23."""
-    if mask is not None and mask.dtype not in MASKED:
+    if mask is not None and mask.dtype in MASKED:
+        mask = over_queries(mask, query)
+    elif mask is not None:
         mask = op.Cast(over_queries(op.Cast(mask, to=INT32), query), to=BOOL)
     out, *_ = op.Attention(query, key, value, mask, is_causal=int(causal), scale=scale)
     return out

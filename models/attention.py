@@ -23,7 +23,7 @@ def attend(
     value: Float[Tensor, "batch heads src_len value_dim"],
     *,
     mask: Bool[Tensor, " #batch #heads #tgt_len src_len"]
-    | Float[Tensor, " #batch #heads tgt_len src_len"]
+    | Float[Tensor, " #batch #heads #tgt_len src_len"]
     | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads tgt_len value_dim"]:
@@ -41,7 +41,7 @@ def attention_weights(
     key: Float[Tensor, "batch heads src_len head_dim"],
     *,
     mask: Bool[Tensor, " #batch #heads #tgt_len src_len"]
-    | Float[Tensor, " #batch #heads tgt_len src_len"]
+    | Float[Tensor, " #batch #heads #tgt_len src_len"]
     | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "batch heads tgt_len src_len"]:

@@ -35,7 +35,7 @@ Cache = tuple[
 """Keys and values of the positions so far, in buffers of max_len."""
 Mask = (
     Bool[Tensor, " #batch #heads #tgt_len src_len"]
-    | Float[Tensor, " #batch #heads tgt_len src_len"]
+    | Float[Tensor, " #batch #heads #tgt_len src_len"]
 )
 """True where a key is kept, or what is added to the scores."""
 

@@ -24,7 +24,7 @@ from service.contract import Graph as Contract
 from service.contract import Tensor as Spec
 
 HEADS, HEAD_DIM, MAX_LEN = 2, 8, 9
-ATTENTIONS = Attentions(whole=6, cached=2)
+ATTENTIONS = Attentions(whole=7, cached=2)
 LOWERINGS = {
     "contrib": contrib_attention.LOWERING,
     "standard": standard_attention.LOWERING,
@@ -71,6 +71,7 @@ class EveryUse(nn.Module):
             attend(*qkv, mask=kept),
             attend(*qkv, mask=per_query),
             attend(*qkv, mask=per_head),
+            attend(*qkv, mask=keep[:1, None, None].to(x.dtype)),
             functional.scaled_dot_product_attention(*qkv, scale=0.9),
             cached,
             present_key,
@@ -81,7 +82,7 @@ class EveryUse(nn.Module):
         )
 
 
-ATTENDED = ("all", "causal", "by_key", "by_query", "by_head", "scaled")
+ATTENDED = ("all", "causal", "by_key", "by_query", "by_head", "added", "scaled")
 STEPPED = ("cached", "remembered")
 CACHES = ("new_key", "new_value"), ("kept_key", "kept_value")
 OUTPUTS = (*ATTENDED, "cached", *CACHES[0], "remembered", *CACHES[1])
@@ -139,7 +140,7 @@ def test_every_use_of_attention_is_lowered_and_computes_the_same(
     graph = every_use()
     lowered = trace(graph, lowering)
     softmax = sum(node.op_type == "Softmax" for node in lowered.graph)
-    assert softmax == (8 if lowering is plain_attention.LOWERING else 0)
+    assert softmax == (9 if lowering is plain_attention.LOWERING else 0)
     proto, weights = split_weights(lowered, {})
     onnx.save(proto, tmp_path / "graph.onnx")
     parity = check(

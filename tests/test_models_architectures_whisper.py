@@ -70,6 +70,26 @@ def test_every_frame_is_heard(model: whisper.Whisper) -> None:
         assert not torch.allclose(model(changed, target), whole, atol=1e-6)
 
 
+@torch.no_grad()
+def test_groups_of_one_position_each_change_nothing(model: whisper.Whisper) -> None:
+    features = torch.randn(2, 8, 20)
+    whole, folded = model.encode(features), model.encode(features, torch.arange(10))
+    for wanted, found in zip(whole, folded, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@torch.no_grad()
+def test_a_group_has_one_key_and_one_value(model: whisper.Whisper) -> None:
+    features, begins = torch.randn(2, 8, 20), torch.tensor([0, 1, 2, 3, 4, 8])
+    whole, folded = model.encode(features), model.encode(features, begins)
+    for (_, wanted), (key, value) in zip(whole, folded, strict=True):
+        assert value.shape == wanted.shape
+        for tensor in (key, value):
+            assert (tensor[:, :, 4:8] == tensor[:, :, 4:5]).all()
+            assert (tensor[:, :, 8:] == tensor[:, :, 8:9]).all()
+            assert not torch.allclose(tensor[:, :, 3], tensor[:, :, 4])
+
+
 def test_encoder_positions_are_part_of_a_checkpoint(model: whisper.Whisper) -> None:
     assert model.state_dict()["encoder_positions"].shape == (10, 32)
     assert "encoder_positions" not in dict(model.named_parameters())
@@ -138,7 +158,7 @@ def test_graphs_take_and_give_what_the_contract_says() -> None:
 @torch.no_grad()
 def test_encoder_outputs_are_the_decoders_inputs() -> None:
     config = whisper.PRESETS["testing"]
-    encoder, decoder, _ = whisper.graphs(whisper.build(config).eval())
+    encoder, _, decoder, _ = whisper.graphs(whisper.build(config).eval())
     features = encoder.inputs(batch=1)
     encoded = dict(zip(encoder.outputs, encoder.module(*features.values()), strict=True))
     inputs = decoder.inputs(batch=1, src_len=config.src_len, past_len=2, max_len=5)

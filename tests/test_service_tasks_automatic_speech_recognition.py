@@ -1,5 +1,6 @@
 """Transcription: windows become one text with times, and silence, gaps and loops are handled."""
 
+import dataclasses
 import io
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,8 +13,12 @@ import soundfile
 from fake_whisper import Scripted, folder_of, said, windows_of
 from pydantic import ValidationError
 
+from service import manifest as manifests
 from service.contract import Arrays
 from service.errors import InvalidInput, TooLarge, UnsupportedMedia
+from service.manifest import Data, GraphFile, Manifest, Parity
+from service.providers import Precision
+from service.speech.folding import begins
 from service.speech.window import MAX_BANNED
 from service.tasks import Item
 from service.tasks import automatic_speech_recognition as task
@@ -75,6 +80,40 @@ def test_many_windows_are_encoded_two_at_a_time(assets: task.Assets) -> None:
     runner = Scripted(assets, script)
     assert answer(runner, assets, windows_of(*[10] * 5)).text == "one two three four five"
     assert runner.batches == [2, 2, 1]
+
+
+def test_silence_is_encoded_in_groups_where_the_model_can(assets: task.Assets) -> None:
+    words = (" one", " two", " three")
+    script = {(at, 0): said(assets, 0.0, word, 9.0) for at, word in enumerate(words)}
+    runner = Scripted(assets, script)
+    folding = dataclasses.replace(assets, folds=True)
+    assert answer(runner, folding, windows_of(10, 9, 30)).text == "one two three"
+    longer = begins(10.0)
+    assert longer is not None
+    assert runner.groups == [len(longer), 0]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_only_what_computes_in_less_than_float32_folds(
+    tmp_path: Path, precision: Precision
+) -> None:
+    folder = folder_of(tmp_path)
+    folded = GraphFile(file="folded.onnx", weights=[], precision=precision)
+    manifest = Manifest(
+        name="a",
+        architecture="whisper",
+        config={},
+        target="openvino",
+        graphs={"folded": folded},
+        files={},
+        parity=Parity(tolerance=0, graphs={}),
+        data=Data(source="none", licence="none"),
+        recipe={},
+        metrics={},
+        revision="",
+    )
+    (folder / manifests.NAME).write_text(manifest.model_dump_json())
+    assert task.load_assets(folder).folds == (precision != "float32")
 
 
 def test_a_rest_that_gets_no_further_is_left(assets: task.Assets) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from models.datasets import Batch
 from models.explain import watching
+from models.folding import fold, unfold
 from models.graph import (
     Attentions,
     Graph,
@@ -115,13 +116,28 @@ class Whisper(nn.Module):
         self.register_buffer("encoder_positions", sinusoidal_positions(config.src_len, width))
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
 
-    def encode(self, features: Float[Tensor, "batch mels frames"]) -> list[Memory]:
-        """Features → the cross-attention keys and values of every decoder layer."""
-        x = self.stem(features).transpose(1, 2) + self.encoder_positions
+    def encode(
+        self,
+        features: Float[Tensor, "batch mels frames"],
+        begins: Int[Tensor, " groups"] | None = None,
+    ) -> list[Memory]:
+        """Features → the cross-attention keys and values of every decoder layer.
+
+        Positions from one of `begins` to the next are encoded as one.
+        """
+        x, positions, bias = self.stem(features).transpose(1, 2), self.encoder_positions, None
+        length = self.config.src_len
+        if begins is not None:
+            places, bias = fold(begins, length)
+            x, positions = x.index_select(1, places), positions.index_select(0, places)
+        x = x + positions
         for layer in self.encoder:
-            x = layer(x)
+            x = layer(x, mask=bias)
         x = self.encoder_norm(x)
-        return [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[operator,union-attr]
+        memories = [layer.cross_attention.keys_values(x) for layer in self.decoder]  # type: ignore[operator,union-attr]
+        if begins is None:
+            return memories
+        return [(unfold(k, begins, length), unfold(v, begins, length)) for k, v in memories]
 
     def project(self, x: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions vocab"]:
         return functional.linear(self.decoder_norm(x), self.embedding.weight)
@@ -197,6 +213,17 @@ class _Encoder(nn.Module):
         return flat(self.model.encode(features))
 
 
+class _Folded(nn.Module):
+    """The graph `folded`: as `encoder`, with silence that is encoded in groups."""
+
+    def __init__(self, model: Whisper) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, begins: Tensor, features: Tensor) -> tuple[Tensor, ...]:
+        return flat(self.model.encode(features, begins))
+
+
 class _DecoderStep(nn.Module):
     """The graph `decoder`: one step of all rows."""
 
@@ -221,8 +248,8 @@ class _Alignment(nn.Module):
         return (self.model.align(features, tokens),)
 
 
-def graphs(model: Whisper) -> tuple[Graph, Graph, Graph]:
-    """Encoder, decoding step and alignment; the input of the encoder has one length only."""
+def graphs(model: Whisper) -> tuple[Graph, ...]:
+    """Encoder, whole and folded, decoding step and alignment; what is heard has one length only."""
     config = model.config
     names = layer_names(config.decoder_layers)
     features = CONTRACT["encoder"].inputs["features"]
@@ -230,6 +257,11 @@ def graphs(model: Whisper) -> tuple[Graph, Graph, Graph]:
 
     def encoder_inputs(batch: int) -> dict[str, Tensor]:
         return {"features": torch.randn(batch, config.mels, config.frames)}
+
+    def folded_inputs(batch: int, groups: int) -> dict[str, Tensor]:
+        others = 1 + torch.randperm(config.src_len - 1)[: groups - 1].sort().values
+        return {"begins": torch.cat([torch.zeros(1, dtype=torch.int64), others]),
+                **encoder_inputs(batch)}  # fmt: skip
 
     def decoder_inputs(batch: int, src_len: int, past_len: int, max_len: int) -> dict[str, Tensor]:
         lengths = [max(0, past_len - 3 * row) for row in range(batch)]
@@ -259,6 +291,17 @@ def graphs(model: Whisper) -> tuple[Graph, Graph, Graph]:
             outputs=[f"cross_{name}" for name in names],
             inputs=encoder_inputs,
             cases=[{"batch": 2}, {"batch": 1}, {"batch": 3}],
+        ),
+        Graph(
+            name="folded",
+            module=_Folded(model),
+            contract=replace(
+                CONTRACT["folded"],
+                inputs={**CONTRACT["folded"].inputs, "features": replace(features, axes=axes)},
+            ),
+            outputs=[f"cross_{name}" for name in names],
+            inputs=folded_inputs,
+            cases=[{"batch": 2, "groups": 600}, {"batch": 1, "groups": 450}],
         ),
         Graph(
             name="decoder",
@@ -291,6 +334,7 @@ def attentions(config: Config) -> dict[str, Attentions]:
     alignment's last layer, whose attention to the recording is what is wanted."""
     return {
         "encoder": Attentions(whole=config.encoder_layers),
+        "folded": Attentions(whole=config.encoder_layers),
         "decoder": Attentions(cached=2 * config.decoder_layers),
         "alignment": Attentions(whole=config.encoder_layers + 2 * max(config.aligning) + 1),
     }

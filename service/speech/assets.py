@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from service import manifest as manifests
 from service.log_mel import MELS
 from service.search import Logits, Rule
 from service.transcript import text_rule, timestamp_rule
@@ -17,6 +18,8 @@ ENGLISH_TOKENS = 50_363
 """Tokens before the timestamps of the English-only models; the multilingual ones have one more."""
 ALIGNMENT = "alignment.onnx"
 """A graph that not every model folder has."""
+FOLDED = "folded"
+"""Another."""
 MAX_CONTEXT_TOKENS = 219
 """Of the text before a transcript: what fits beside the longest transcript, and its last tokens."""
 
@@ -39,6 +42,8 @@ class Assets:
     mels: int = MELS
     aligns: bool = False
     """Whether the model tells where its words were heard."""
+    folds: bool = False
+    """Whether silence behind a recording is encoded in groups."""
 
     @property
     def first_timestamp(self) -> int:
@@ -97,6 +102,14 @@ def _id(tokenizer: Tokenizer, token: str) -> int:
     return id_
 
 
+def _folds(folder: Path) -> bool:
+    """Whether it has the graph, and is not to answer to the last digit as its checkpoint does."""
+    if not (folder / manifests.NAME).exists():
+        return False
+    graph = manifests.read(folder).graphs.get(FOLDED)
+    return graph is not None and graph.precision != "float32"
+
+
 def load_assets(folder: Path) -> Assets:
     """Read `tokenizer.json`, and the suppressed tokens and languages of `config.json`.
 
@@ -120,4 +133,5 @@ def load_assets(folder: Path) -> Assets:
         suppressed_first=np.array(config["suppress_ids_begin"], np.int64),
         mels=config.get("mels", MELS),
         aligns=(folder / ALIGNMENT).exists(),
+        folds=_folds(folder),
     )

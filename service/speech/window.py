@@ -19,6 +19,7 @@ from service.log_mel import HOP, RATE_HZ, later
 from service.search import Hypothesis, Logits, Search
 from service.speech.alignment import listened, passage, token_times
 from service.speech.assets import Assets
+from service.speech.folding import begins
 from service.speech.left_out import resumed
 from service.tasks import Item, Row
 from service.transcript import TIMESTAMP_S, loop, unheard
@@ -63,6 +64,15 @@ class _Attempt:
     @property
     def rank(self) -> tuple[bool, float]:
         return self.ratio <= COMPRESSION_RATIO, self.found.score
+
+
+def _inputs(item: Item, offset: int, assets: Assets) -> Row:
+    """What is encoded of a window from so many timestamps on."""
+    features = {"features": later(item["features"], offset * TIMESTAMP_FRAMES)}
+    duration_s = float(item["end_s"] - item["start_s"]) - offset * TIMESTAMP_S
+    groups = begins(duration_s) if assets.folds else None
+    # First: windows of about as many are encoded together.
+    return features if groups is None else {"begins": groups, **features}
 
 
 def _heard(
@@ -169,7 +179,7 @@ def generate(item: Item, assets: Assets) -> Way:
             first=hear,
             first_at=start,
             draw=sampler(temperature) if temperature > 0 else None,
-            inputs={"features": later(item["features"], offset * TIMESTAMP_FRAMES)},
+            inputs=_inputs(item, offset, assets),
             standing=standing,
         )
         unsure = no_speech > NO_SPEECH_PROBABILITY and best.score < NO_SPEECH_SCORE

@@ -124,6 +124,14 @@ CONTRACT = {
         inputs={"features": Tensor("float32", ("batch", None, FRAMES))},
         outputs=encoded(src_len=None),
     ),
+    "folded": Graph(
+        inputs={
+            "begins": Tensor("int64", ("groups",)),
+            "features": Tensor("float32", ("batch", None, FRAMES)),
+        },
+        outputs=encoded(src_len=None),
+        aside=True,
+    ),
     "decoder": decoding_step({}),
     "alignment": Graph(
         inputs={
@@ -185,12 +193,21 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     return [{**item, "opening": items[0]["features"]} for item in items]
 
 
+def _encoded(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
+    features = {"features": stack(inputs, "features")}
+    if not all("begins" in each for each in inputs):
+        return model.run("encoder", features)
+    # Those of the longest fit the others too: of these, more of the silence is in no group.
+    begins = max((each["begins"] for each in inputs), key=len)
+    return model.run("folded", {"begins": begins, **features})
+
+
 def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
     """Features of many windows → keys and values of the decoder's attention to them."""
     given: dict[str, NDArray[Any]] = {}
     for start in range(0, len(inputs), MAX_ENCODE_COST):
         some = inputs[start : start + MAX_ENCODE_COST]
-        part = model.run("encoder", {"features": stack(some, "features")})
+        part = _encoded(model, some)
         if len(some) == len(inputs):
             return part
         for name, array in part.items():
