@@ -98,6 +98,8 @@ def values_of(name: str, example: BaseModel) -> SearchStrategy[Any]:
     wild = NONSENSE | st.sampled_from(("", " ", "\x00", "a" * 5_000, -1, 0, 1e308, 2**64, "NaN"))
     if isinstance(told, bytes):
         return st.just(told) | mutated([told]) | st.binary(max_size=300)
+    if isinstance(told, BaseModel):
+        told = told.model_dump(mode="json")
     return st.just(told) | wild
 
 

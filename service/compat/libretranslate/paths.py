@@ -54,7 +54,7 @@ ASKED = {
     "q": "<p>I like to <b>read books</b>.</p>", "source": "en", "target": "de", "format": "html",
     "glossary": {"books": "Bücher"},
 }  # fmt: skip
-REFUSALS = ("400", "413", "415", "422", "429", "503", "504")
+REFUSALS = ("400", "404", "413", "415", "422", "429", "503", "504")
 
 
 def _operation(summary: str, *refusals: str, answer: Any = None, **members: Any) -> dict[str, Any]:
