@@ -99,7 +99,20 @@ def test_what_is_recorded_is_on_the_page(tmp_path: Path) -> None:
 
 def test_a_command_that_the_page_does_not_know_is_on_it_too() -> None:
     record = Record(date="2026-01-01", machine="x", terms={}, rows=[Row(tried="t", saw="s")])
-    assert "## make overhead" in page(Records(commands={"overhead": record}))
+    assert "## make strange" in page(Records(commands={"strange": record}))
+
+
+def test_the_parts_of_a_command_are_recorded_apart_and_stand_together() -> None:
+    parts = {
+        f"bench-serving, {part}": Record(
+            date="2026-01-01", machine="x", terms={}, rows=[Row(tried=part, saw="s")]
+        )
+        for part in ("batching", "speech")
+    }
+    written = page(Records(commands=parts))
+    assert written.count("## make bench-serving") == 1
+    assert "| batching | s |" in written
+    assert "| speech | s |" in written
 
 
 def test_the_page_in_docs_is_what_its_record_gives() -> None:

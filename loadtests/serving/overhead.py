@@ -166,7 +166,7 @@ def main(
         all_of = [server for server in all_of if server.command[0] != str(python)]
     seen = measure(all_of, callers=callers, rounds=rounds, seconds=seconds)
     terms = {"callers": callers, "rounds": rounds, "seconds": seconds}
-    conclude("overhead", rows(seen), terms, record=record)
+    conclude("bench-overhead", rows(seen), terms, record=record)
 
 
 if __name__ == "__main__":

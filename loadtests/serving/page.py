@@ -13,7 +13,7 @@ HEAD = """# What serving holds
 
 Written by `make serving-page` from [serving.json](serving.json); not edited by hand.
 
-Eleven commands start servers of their own, on free ports and with a copy of the model store, do
+Twelve commands start servers of their own, on free ports and with a copy of the model store, do
 something to them, print a table of what they tried and what they saw, and exit with 1 on a miss.
 Every random choice follows from `--seed`. Options go into `ARGS`, as in
 `make soak ARGS="--minutes 60 --seed 7"`; `ARGS=--help` lists them, and
@@ -42,6 +42,9 @@ the same weights, requests and threads.
 Peers run in `build/peers/peers-serving` and `build/peers/peers-vllm`; one that is not installed is
 skipped. It takes about half an hour; a quick look that proves nothing:
 `ARGS="--percentile 0.9 --duration-s 10 --overload-s 10"`.""",
+    "bench-overhead": """`make bench-overhead` asks servers that give a short text back, with no
+model behind them: our doors, LitServe, FastAPI and a bare grpc.aio, in turns, round by round. The
+rates of one round are held against each other. `and its threads`: through the queue of a task.""",
     "bench-surfaces": """`make bench-surfaces` asks one server the same of the same models by
 our own doors and by the APIs of other servers, in turns, round by round, and holds each API against
 our door by the median of the rounds' ratios: at least 0.9 of its requests a second, and for a
@@ -109,18 +112,21 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def section(name: str, about: str, record: Record | None) -> str:
-    if record is None:
-        return f"## make {name}\n\n{about}\n\nNot recorded yet."
+def recorded(record: Record) -> str:
     terms = ", ".join(f"{key} {value}" for key, value in record.terms.items())
-    when = f"{record.date}, {record.machine}; {terms}."
-    return f"## make {name}\n\n{about}\n\n{when}\n\n{markdown(record.rows)}"
+    return f"{record.date}, {record.machine}; {terms}.\n\n{markdown(record.rows)}"
+
+
+def section(name: str, records: Records) -> str:
+    """A command, and its record or those of its parts: each is named behind a comma."""
+    own = [kept for key, kept in records.commands.items() if key.partition(", ")[0] == name]
+    seen = map(recorded, own) if own else ["Not recorded yet."]
+    return "\n\n".join([f"## make {name}", *filter(None, [COMMANDS.get(name)]), *seen])
 
 
 def page(records: Records) -> str:
-    known = {**dict.fromkeys(records.commands, ""), **COMMANDS}
-    order = [*COMMANDS, *(name for name in known if name not in COMMANDS)]
-    sections = [section(name, known[name], records.commands.get(name)) for name in order]
+    known = dict.fromkeys([*COMMANDS, *(key.partition(", ")[0] for key in records.commands)])
+    sections = [section(name, records) for name in known]
     return "\n\n".join([HEAD.rstrip(), *sections]) + "\n"
 
 

@@ -73,6 +73,18 @@ def table(title: str, rows: Sequence[Row]) -> Table:
     return view
 
 
+def keep(command: str, rows: Sequence[Row], terms: Mapping[str, object], record: Path) -> None:
+    """Put a command's table into the file in place of its last one."""
+    records = read(record)
+    records.commands[command] = Record(
+        date=datetime.now(UTC).date().isoformat(),
+        machine=machine(),
+        terms={name: str(value) for name, value in terms.items()},
+        rows=list(rows),
+    )
+    record.write_text(records.model_dump_json(indent=1) + "\n")
+
+
 def conclude(
     command: str,
     rows: Sequence[Row],
@@ -83,12 +95,5 @@ def conclude(
     """Print the table, keep it if asked to, and exit with 1 where something was missed."""
     Console(width=None if Console().is_terminal else 140).print(table(command, rows))
     if record:
-        records = read(record)
-        records.commands[command] = Record(
-            date=datetime.now(UTC).date().isoformat(),
-            machine=machine(),
-            terms={name: str(value) for name, value in terms.items()},
-            rows=list(rows),
-        )
-        record.write_text(records.model_dump_json(indent=1) + "\n")
+        keep(command, rows, terms, record)
     raise typer.Exit(int(not rows or any(row.met == "no" for row in rows)))

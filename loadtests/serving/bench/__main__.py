@@ -12,7 +12,9 @@ from loadtests.serving.bench import batching, cancellation, overload, speech
 from loadtests.serving.bench.search import Terms
 from loadtests.serving.bench.servers import Places
 from loadtests.serving.bench.texts import requests
-from loadtests.serving.verdict import Row, conclude, table
+from loadtests.serving.verdict import Row, conclude, keep, table
+
+COMMAND = "bench-serving"
 
 
 def main(
@@ -39,7 +41,7 @@ def main(
     works: Annotated[Path, typer.Option(help="Where the peers' weights are kept.")] = Path(
         "build/peers/works"
     ),
-    record: Annotated[Path | None, typer.Option(help="Keep the table in this file.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Keep each part's table here.")] = None,
 ) -> None:
     """Measure on servers of our own, one at a time; print what was seen beside what is asked."""
     terms = Terms(bound_s, duration_s, seed, precision, percentile)
@@ -53,21 +55,24 @@ def main(
     }
     if unknown := sorted(set(part or ()) - set(parts)):
         raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(parts)}")
+    rate: dict[str, object] = {"s a rate": duration_s, "percentile": percentile, "beam": beam_size}
+    terms_of: dict[str, dict[str, object]] = {
+        "batching": rate,
+        "speech": {"passes": passes},
+        "overload": rate | {"s of overload": overload_s},
+        "cancellation": {"cancels": cancels},
+    }
     console = Console()
     rows: list[Row] = []
     for name in part or parts:
         with console.status(name):
             found = parts[name]()
         console.print(table(name, found))
+        if record:
+            kept = {"seed": seed, "threads": threads, **terms_of[name]}
+            keep(f"{COMMAND}, {name}", found, kept, record)
         rows += found
-    kept = {
-        "seed": seed,
-        "s a rate": duration_s,
-        "percentile": percentile,
-        "beam": beam_size,
-        "threads": threads,
-    }
-    conclude("bench-serving", rows, kept, record=record)
+    conclude(COMMAND, rows, {}, record=None)
 
 
 if __name__ == "__main__":
