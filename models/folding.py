@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 def fold(
-    begins: Int[Tensor, " groups"], length: int
+    begins: Int[Tensor, " groups"], length: int, dtype: torch.dtype = torch.float32
 ) -> tuple[Int[Tensor, " groups"], Float[Tensor, "1 1 1 groups"]]:
     """The places of what stands for each group, and what is added to its scores.
 
     A group reaches from its place in `begins`, which rise from 0, to the next, or to `length`.
     """
     sizes = torch.cat([begins[1:], torch.full((1,), length)]) - begins
-    return begins + sizes // 2, sizes.float().log()[None, None, None]
+    return begins + sizes // 2, sizes.to(dtype).log()[None, None, None]
 
 
 def unfold(

@@ -93,4 +93,6 @@ def test_every_task_speaks_of_types_that_the_runtime_has() -> None:
         for graph in task.contract.values():
             for name, tensor in {**graph.inputs, **graph.outputs}.items():
                 assert tensor.dtype in ("bool", "int32", "int64", "float32"), (task.name, name)
-                assert tensor.axes[0] == "batch", (task.name, name)
+                # How silence is folded is the same for all rows of a batch.
+                first = "groups" if name == "begins" else "batch"
+                assert tensor.axes[0] == first, (task.name, name)

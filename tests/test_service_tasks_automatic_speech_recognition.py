@@ -83,14 +83,18 @@ def test_many_windows_are_encoded_two_at_a_time(assets: task.Assets) -> None:
 
 
 def test_silence_is_encoded_in_groups_where_the_model_can(assets: task.Assets) -> None:
-    words = (" one", " two", " three")
-    script = {(at, 0): said(assets, 0.0, word, 9.0) for at, word in enumerate(words)}
+    words = (" one", " two", " three", " four")
+    script = {(at, 0): said(assets, 0.0, word, 3.0) for at, word in enumerate(words)}
     runner = Scripted(assets, script)
     folding = dataclasses.replace(assets, folds=True)
-    assert answer(runner, folding, windows_of(10, 9, 30)).text == "one two three"
-    longer = begins(10.0)
+    rows = task.forward(runner, folding, windows_of(10, 4, 30, 10.4))
+    assert [row["tokens"].tolist() for row in rows] == [script[at, 0] for at in range(4)]
+    short, longer = begins(4.0), begins(10.0)
+    assert short is not None
     assert longer is not None
-    assert runner.groups == [len(longer), 0]
+    # As each would be alone: only what is folded alike is encoded together.
+    assert runner.groups[:3] == [0, len(short), len(longer)]
+    assert runner.batches[:3] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -128,7 +128,7 @@ class Whisper(nn.Module):
         x, positions, bias = self.stem(features).transpose(1, 2), self.encoder_positions, None
         length = self.config.src_len
         if begins is not None:
-            places, bias = fold(begins, length)
+            places, bias = fold(begins, length, x.dtype)
             x, positions = x.index_select(1, places), positions.index_select(0, places)
         x = x + positions
         for layer in self.encoder:

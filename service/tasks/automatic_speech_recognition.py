@@ -5,6 +5,7 @@ windows of one long recording fill batches, and those of many short ones do too.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -193,26 +194,33 @@ def preprocess(request: Request, assets: Assets) -> list[Item]:
     return [{**item, "opening": items[0]["features"]} for item in items]
 
 
-def _encoded(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
-    features = {"features": stack(inputs, "features")}
-    if not all("begins" in each for each in inputs):
-        return model.run("encoder", features)
-    # Those of the longest fit the others too: of these, more of the silence is in no group.
-    begins = max((each["begins"] for each in inputs), key=len)
-    return model.run("folded", {"begins": begins, **features})
+def _groups(each: Item) -> int:
+    """Into which what is encoded is put; 0 where every position is encoded by itself."""
+    return len(each.get("begins", ()))
+
+
+def _together(inputs: Sequence[Item]) -> Iterator[list[int]]:
+    """Places of those that are encoded together: all folded as each of them alone would be."""
+    order = sorted(range(len(inputs)), key=lambda at: _groups(inputs[at]))
+    for _, found in groupby(order, key=lambda at: _groups(inputs[at])):
+        alike = list(found)
+        for start in range(0, len(alike), MAX_ENCODE_COST):
+            yield alike[start : start + MAX_ENCODE_COST]
 
 
 def encode(model: Runner, inputs: Sequence[Item]) -> dict[str, NDArray[Any]]:
     """Features of many windows → keys and values of the decoder's attention to them."""
     given: dict[str, NDArray[Any]] = {}
-    for start in range(0, len(inputs), MAX_ENCODE_COST):
-        some = inputs[start : start + MAX_ENCODE_COST]
-        part = _encoded(model, some)
+    for places in _together(inputs):
+        some = [inputs[at] for at in places]
+        features = {"features": stack(some, "features")}
+        folded = {"begins": some[0]["begins"]} if _groups(some[0]) else {}
+        part = model.run("folded" if folded else "encoder", {**folded, **features})
         if len(some) == len(inputs):
             return part
         for name, array in part.items():
             kept = given.setdefault(name, np.empty((len(inputs), *array.shape[1:]), array.dtype))
-            kept[start : start + len(some)] = array
+            kept[places] = array
     return given
 
 
