@@ -20,6 +20,9 @@ from service.live.incoming import MAX_CHUNK_BYTES
 from service.parting import Server
 
 BEAT_S = 0.5
+LOOK_S = 0.05
+"""Until the start is over: a worker that is killed before its first beat counts as one that could
+not start."""
 KEEP_ALIVE_S = 65
 """Longer than proxies keep idle connections, which else would send into a closing one."""
 CUT_S = 1
@@ -36,7 +39,7 @@ async def _beat(pipe: int, server: uvicorn.Server) -> None:
             except BrokenPipeError:  # it is gone, and nobody else would end this process
                 signal.raise_signal(signal.SIGTERM)
                 return
-        await asyncio.sleep(BEAT_S)
+        await asyncio.sleep(BEAT_S if server.started else LOOK_S)
 
 
 async def _serve(server: uvicorn.Server, listening: socket.socket, pipe: int) -> None:

@@ -66,10 +66,9 @@ def weights_of(home: Path, name: str) -> Path:
 
 async def _restarted(watch: Watch) -> float | None:
     """Kill the workers; returns the seconds until every task but the victim is right."""
-    others = [golden for golden in watch.goldens if golden.scenario.task != VICTIM]
     for process in watch.server.workers():
         process.kill()
-    return await Watch(watch.server, watch.caller, others).recovery_s()
+    return await watch.recovery_s(without=VICTIM)
 
 
 async def corrupt_model(watch: Watch) -> list[Row]:
