@@ -5,6 +5,7 @@ two steps encoded items join, what is finished is answered at once, and an item 
 for leaves.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from service import telemetry
+from service.crowding import Crowding, Decoding
 from service.decoder import Decoder, Encoded, Pass, Way, passed
 from service.lane import Lane, Outcome
 from service.search import Beam, Search
@@ -73,9 +75,14 @@ class Continuous(Lane):
         self._at: dict[Beam, tuple[Entry, Way, float]] = {}
         """With the time that all steps before it took."""
         self._stepped_s = 0.0
+        self._crowding = Crowding(generation.max_rows)
+        self._since_s = math.nan
+        """The end of the last step, if the next one follows it."""
         self._watched: dict[Beam, int] = {}
         """How many certain tokens their watchers have been shown."""
         # What both threads use, under the queue's lock.
+        self._most_rows = generation.max_rows
+        """Fewer where those that decode would else be late."""
         self._rows: dict[Entry, int] = {}
         """Of the items that have been taken and not answered: the rows kept for each."""
         self._following: list[_Next | _Aside] = []
@@ -108,8 +115,10 @@ class Continuous(Lane):
                 return
             for each, encoded in joining:
                 self._join(each, encoded)
+            self._part()
             if self._at:
                 self._step()
+            self._foresee()
 
     def _idle(self) -> bool:
         """The decoding thread has nothing to do, or what it has must wait."""
@@ -119,7 +128,7 @@ class Continuous(Lane):
 
     def _joining(self) -> Iterator[tuple[_Next, Encoded]]:
         """The first of what is ready that there is room for."""
-        room = self.decoder.room
+        room = self._most_rows - self.decoder.rows
         while self._ready and (room := room - self._ready[0][0].search.beam_size) >= 0:
             yield self._ready.popleft()
 
@@ -176,7 +185,7 @@ class Continuous(Lane):
                 self._pass(passes[begin : begin + most])
 
     def _fits(self, entry: Entry, taken: Sequence[Entry]) -> bool:
-        most = self.generation.max_rows
+        most = self._most_rows
         room = most * (1 + AHEAD) - sum(self._rows.values())
         if room < most * AHEAD:
             return False
@@ -238,16 +247,8 @@ class Continuous(Lane):
                 self.queue.changed.notify_all()
 
     def _step(self) -> None:
-        gone = [beam for beam, (entry, *_) in self._at.items() if entry.gone]
-        if gone:
-            self.decoder.drop(gone)
-            self._release([self._at.pop(beam)[0] for beam in gone])
-            for beam in gone:
-                self._watched.pop(beam, None)
-                telemetry.cancelled(self.labels, "running")
-            if not self._at:
-                return
-        telemetry.step(self.labels, self.decoder.rows)
+        rows = self.decoder.rows
+        telemetry.step(self.labels, rows)
         began_s = monotonic()
         try:
             finished = self.decoder.step()
@@ -257,17 +258,47 @@ class Continuous(Lane):
             self._watched.clear()
             self.decoder = self._decoder()
             return
-        self._stepped_s += monotonic() - began_s
+        ended_s = monotonic()
+        self._stepped_s += ended_s - began_s
+        if not math.isnan(self._since_s):
+            self._crowding.stepped(rows, ended_s - self._since_s)
         telemetry.tokens(self.labels, sum(beam.choosing for beam in self._at))
         found = []
         for beam in finished:
             entry, way, before_s = self._at.pop(beam)
             entry.worked_s["decode"] += self._stepped_s - before_s
             self._watched.pop(beam, None)
+            self._crowding.ended(entry.cost, beam.fed)
             found.append((entry, way, beam.result()))
+        self._since_s = ended_s if self._at else math.nan
         self._go_on(found)
         if self._watched:
             self._show()
+
+    def _part(self) -> None:
+        """Let go what nobody waits for any more."""
+        gone = [beam for beam, (entry, *_) in self._at.items() if entry.gone]
+        if gone:
+            self.decoder.drop(gone)
+            self._release([self._at.pop(beam)[0] for beam in gone])
+            for beam in gone:
+                self._watched.pop(beam, None)
+                telemetry.cancelled(self.labels, "running")
+
+    def _foresee(self) -> None:
+        """Turn away what would be late even alone; see how many rows there may be for others."""
+        now_s = monotonic()
+        decoding = {
+            entry: Decoding(entry.cost, beam.fed, entry.deadline_s - now_s)
+            for beam, (entry, *_) in self._at.items()
+        }
+        for entry, each in decoding.items():
+            if (late_s := self._crowding.late_s(each)) > 0:
+                self.queue.turn_away(entry, late_s)
+        before, self._most_rows = self._most_rows, self._crowding.rows(decoding.values())
+        if self._most_rows > before:
+            with self.queue.changed:
+                self.queue.changed.notify_all()
 
     def _show(self) -> None:
         """Tell those who watch of tokens that have become certain, all at once."""

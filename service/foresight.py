@@ -6,7 +6,7 @@ computed for nobody, and what it could have answered it must not refuse.
 
 import math
 
-LEAST = 2.5
+LEAST = 1.8
 """Also the first guess: what calm times teach does not hold in the moment a rush begins."""
 IN_TIME, LEARNING = 0.99, 0.02
 """Of the answers that are foreseen to come late, so many shall be in time; and how much one of them
@@ -62,6 +62,10 @@ class Duration:
     def time_of(self, cost: float) -> float:
         """How long an item of that cost takes on average; 0 as long as nothing is known."""
         return self._least_s + self._slope * cost
+
+    def cost_in(self, time_s: float) -> float:
+        """The cost of an item that takes so long; infinite where the cost makes no difference."""
+        return (time_s - self._least_s) / self._slope if self._slope else math.inf
 
 
 class Foresight:

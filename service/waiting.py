@@ -214,7 +214,7 @@ class Waiting:
             self._grow(-entry.cost)
             entry.began_s = now_s
             if late_s > 0:
-                entry.future.get_loop().call_soon_threadsafe(self._turn_away, entry, late_s)
+                self.turn_away(entry, late_s)
             else:
                 taken.append(entry)
         under_way = [entry for entry in self._under_way if not entry.future.done()]
@@ -225,8 +225,11 @@ class Waiting:
         """How much too late an item would be answered that began now; below 0 if it is in time."""
         return now_s + CAUTION * self._compute.time_of(entry.cost) - entry.deadline_s
 
+    def turn_away(self, entry: Entry, late_s: float) -> None:
+        """It takes longer than was expected, and is not computed any further; from any thread."""
+        entry.future.get_loop().call_soon_threadsafe(self._turn_away, entry, late_s)
+
     def _turn_away(self, entry: Entry, late_s: float) -> None:
-        """It waited longer than was expected: nothing was computed, so it may be asked again."""
         if not entry.future.done():
             self._judge(entry, entry.deadline_s)
             entry.future.set_exception(self._too_late(late_s))

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import uvloop
 
 from loadtests.door import Door
 from loadtests.lab.http_client import HttpClient, Lost, NotConnected
 from loadtests.scenarios import Scenario
-from loadtests.serving.bench.batching import asking, start
+from loadtests.serving.bench.batching import start
 from loadtests.serving.bench.search import Ask, Terms, best, highest, trial
 from loadtests.serving.bench.servers import Places, ours
 from loadtests.serving.calls import KEEP_ALIVE_S, PROBLEM, Caller, Kind, Reply, of_http
@@ -53,16 +53,17 @@ def rows_of(
     ]  # fmt: skip
 
 
-def hurrying(client: HttpClient, goldens: Sequence[Golden], bound_s: float) -> Ask:
-    """Requests that name their deadline, sent for a fraction of what a general client needs.
+def hurrying(
+    client: HttpClient, goldens: Sequence[Golden], told: Mapping[str, str] | None = None
+) -> Ask:
+    """Requests with these headers, sent for a fraction of what a general client needs.
 
     The caller shares the cores with the server: what it takes itself is missing there, and a busy
     caller hears of a refusal late.
     """
-    told = {DEADLINE: f"{round(bound_s * 1e3)}m"}
     written = [
         client.request(
-            each.scenario.path, {"Content-Type": each.scenario.content_type, **told},
+            each.scenario.path, {"Content-Type": each.scenario.content_type, **(told or {})},
             each.scenario.body,
         )
         for each in goldens
@@ -89,15 +90,16 @@ async def overloaded(
     client = HttpClient(server.url, keep_s=KEEP_ALIVE_S)
     async with Caller(server.url) as caller:
         goldens = await recorded(caller, scenarios, [Door.REST])
-        ask = asking(caller, goldens, terms.seed, [])
         start_per_s = await start(caller, goldens, terms)
+        ask = hurrying(client, goldens)  # the same callers: what they cost is no reserve
         trials = await highest(lambda rate: trial(ask, rate, terms), start_per_s, terms.precision)
         found = best(trials)
         if found is None:
             return [judged("overload: maximum", "no rate was sustained", "one", met=False)]
         await asyncio.sleep(2.0)
         moments = poisson(TIMES * found.rate_per_s, duration_s, seed=terms.seed)
-        samples = await offer(moments, hurrying(client, goldens, terms.bound_s))
+        told = {DEADLINE: f"{round(terms.bound_s * 1e3)}m"}
+        samples = await offer(moments, hurrying(client, goldens, told))
         await client.close()
     return rows_of(
         samples, most_per_s=found.rate_per_s, duration_s=duration_s, bound_s=terms.bound_s
