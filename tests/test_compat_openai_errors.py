@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from fake_doors import Doors, with_doors
 
 from service.compat.openai.errors import refuse
 from service.errors import InvalidInput, Overloaded, Problem, Unavailable
@@ -25,3 +26,23 @@ def test_what_will_not_succeed_is_not_to_be_tried_again(problem: Problem) -> Non
     assert answer.headers["x-should-retry"] == "false"
     assert "retry-after" not in answer.headers
     assert json.loads(answer.body)["error"]["param"] == problem.field
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/v1/models/a%0Ab", {"type": "invalid_request_error", "param": None}),
+        ("/nothing%0A", "no path has a line break in it"),
+    ],
+)
+def test_a_path_with_a_line_break_is_not_there_in_the_words_of_its_door(
+    path: str, error: object
+) -> None:
+    async def scenario(doors: Doors) -> None:
+        reply = await doors.http.get(path)
+        assert reply.status_code == 404
+        assert reply.headers["content-type"] == "application/problem+json"
+        said = reply.json()["error"]
+        assert error == said if isinstance(error, str) else error.items() <= said.items()
+
+    with_doors(scenario)

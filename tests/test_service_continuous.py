@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from service.continuous import Continuous
 from service.contract import Tensor
 from service.decoder import Way
-from service.errors import Unavailable
+from service.errors import Overloaded, Unavailable
 from service.search import Search
 from service.tasks import Generation, Item
 from service.telemetry import Labels
@@ -31,6 +32,8 @@ class Counting:
         self.stopped = 0
         self.bad_step = False
         self.held = False
+        self.row_s = 0.0
+        """What a step takes for each of its rows."""
         self.reached = threading.Semaphore(0)
         self.go_on = threading.Semaphore(0)
         self.encoder_free = threading.Event()
@@ -52,6 +55,7 @@ class Counting:
             if self.bad_step:
                 raise RuntimeError("a bad step")
             tokens = inputs["tokens"][:, 0]
+            sleep(self.row_s * len(tokens))
             self.steps.append(tokens.tolist())
             outputs["logits"][:] = -np.inf
             outputs["logits"][np.arange(len(tokens)), np.maximum(tokens - 1, 0)] = 0
@@ -199,6 +203,36 @@ def test_steps_wait_for_an_encoder_that_takes_all_cores() -> None:
         assert model.steps[1] == [19, 3]
 
     with_lane(scenario, beside=False)
+
+
+def test_nobody_joins_whose_company_would_make_another_late() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.row_s = 0.005
+        await lane.submit([item(20)])
+        await lane.submit([item(20) for _ in range(ROWS)])
+        known = len(model.steps)
+        hurried = asyncio.create_task(lane.submit([item(20)], deadline_s=monotonic() + 0.25))
+        while len(model.steps) < known + 2:
+            await asyncio.sleep(0.001)
+        others = asked(lane, *[20] * (ROWS - 1))
+        assert counted(await hurried) == [list(range(19, 0, -1))]
+        assert max(map(len, model.steps[known : known + 20])) == 1, "0.1 s alone, 0.4 in company"
+        assert len(await others) == ROWS - 1
+        assert max(map(len, model.steps[known + 20 :])) == ROWS - 1
+
+    with_lane(scenario)
+
+
+def test_what_would_be_late_even_alone_is_turned_away_at_once() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        model.row_s = 0.02
+        await lane.submit([item(20)])
+        known = len(model.steps)
+        with pytest.raises(Overloaded, match="after the deadline"):
+            await lane.submit([item(20)], deadline_s=monotonic() + 0.2)
+        assert len(model.steps) < known + 6, "not computed any further"
+
+    with_lane(scenario)
 
 
 def test_what_is_encoded_and_finds_no_row_waits_for_one() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.compat import huggingface
 from service.compat.libretranslate import paths as libretranslate_paths
@@ -17,7 +17,7 @@ from service.compat.openai import paths as openai_paths
 from service.compat.openai.errors import refuse as openai_refuse
 from service.compat.surface import Entrance, Surfaces
 from service.engine import Engine
-from service.errors import Problem
+from service.errors import NotFound, Problem
 from service.gate import Gate
 from service.http_call import problem_response
 from service.tasks import Task
@@ -31,7 +31,23 @@ def surfaces(engine: Engine, gate: Gate, otherwise: ASGIApp) -> Surfaces:
         *libretranslate.routes(Entrance(engine, gate, "libretranslate")),
         *huggingface.routes(Entrance(engine, gate, "huggingface")),
     ]
-    return Surfaces(routes, otherwise)
+    return Surfaces(routes, _in_one_line(otherwise))
+
+
+def _in_one_line(otherwise: ASGIApp) -> ASGIApp:
+    """Nothing is at a path with a line break.
+
+    No pattern of Starlette's matches it, and BentoML would answer in a form of its own.
+    """
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "\n" in scope["path"]:
+            response = refused(NotFound("no path has a line break in it"), scope["path"])
+            await response(scope, receive, send)
+        else:
+            await otherwise(scope, receive, send)
+
+    return answered
 
 
 def refused(problem: Problem, path: str) -> Response:
