@@ -5,12 +5,17 @@ from pathlib import Path
 import pytest
 import typer
 
+from loadtests.door import Door
+from loadtests.scenarios import scenario
 from loadtests.serving.bench import batching, overload
 from loadtests.serving.calls import Kind, Reply
+from loadtests.serving.chaos import reload
+from loadtests.serving.goldens import Golden
 from loadtests.serving.growth import BOUNDS, Size, grown
 from loadtests.serving.open_load import Sample
 from loadtests.serving.page import COMMANDS, page
 from loadtests.serving.verdict import Record, Records, Row, conclude, judged, read
+from service.tasks import task
 
 
 def sizes(**leaks: float) -> list[Size]:
@@ -118,3 +123,30 @@ def test_the_parts_of_a_command_are_recorded_apart_and_stand_together() -> None:
 def test_the_page_in_docs_is_what_its_record_gives() -> None:
     docs = Path(__file__).parents[1] / "docs"
     assert (docs / "serving.md").read_text() == page(read(docs / "serving.json"))
+
+
+def versions(*answers: tuple[str, int]) -> dict[str, Row]:
+    """What is said of replies (model, value) where the old one answers 1 and the new one 2."""
+
+    def golden(model: str, value: int) -> Golden:
+        return Golden(Door.REST, scenario(task("translation")), {"model": model, "value": value})
+
+    samples = [
+        Sample(index, 0.0, 0.0, 0.1, Reply(Kind.ANSWERED, answer={"model": model, "value": value}))
+        for index, (model, value) in enumerate(answers)
+    ]
+    rows = reload.rows_of(samples, [golden("a:1", 1)], [golden("a:2", 2)])
+    return {row.tried.removeprefix("hot reload: "): row for row in rows}
+
+
+def test_a_reload_is_one_where_each_answer_is_of_the_version_that_it_names() -> None:
+    met = {name: row.met for name, row in versions(("a:1", 1), ("a:2", 2)).items()}
+    assert set(met.values()) == {"yes"}
+    for mixed in (("a:2", 1), ("a:3", 2)):
+        row = versions(("a:1", 1), ("a:2", 2), mixed)["answers wholly of one version"]
+        assert "1 of neither" in row.saw
+        assert row.met != "yes"
+
+
+def test_a_reload_that_nobody_saw_is_none() -> None:
+    assert versions(("a:1", 1))["answers wholly of one version"].met != "yes"

@@ -35,7 +35,8 @@ the same weights, requests and threads.
   request-level batching, and CTranslate2 int8 behind FastAPI, which collects for 10 ms.
 - *speech*: seconds of audio that are transcribed in a second for 8 callers with recordings of 5 to
   30 s, by Attendant, faster-whisper int8 behind FastAPI and `vllm`'s own server.
-- *overload*: three times the highest rate for a minute, from clients that name their deadline.
+- *overload*: three times the highest rate for a minute, from clients that name their deadline; the
+  highest rate is found with the same callers.
 - *cancellation*: processor time of long requests that are left after the first streamed token,
   against that of the same ones answered.
 
@@ -68,9 +69,10 @@ first quarter is the warm-up.""",
     "chaos": """`make chaos` does one fault after the other to servers under load: SIGKILL of the
 worker, SIGSTOP for a while and for good, a model that is damaged when the worker starts again, a
 disk on which nothing can be written (RLIMIT_FSIZE), a clock that jumps (libfaketime, where it is
-installed), and SIGTERM while requests keep arriving. Everything has to be right again in under
-10 s; meanwhile there may be answers, refusals in words and nobody there, and nothing else. Only
-what a process that is ended had accepted may be lost.""",
+installed), a newer version of a model (SIGHUP) and SIGTERM while requests keep arriving. Everything
+has to be right again in under 10 s, by those who ask all the time; meanwhile there may be answers,
+refusals in words and nobody there, and nothing else. Only what a process that is ended had accepted
+may be lost.""",
     "fuzz": """`make fuzz` sends 10,000 generated requests to each door: what schemathesis makes of
 `/openapi.json` and bodies that Hypothesis makes of the fields, half of the share each;
 random, changed, huge and cancelled protobuf messages; and raw bytes: cut, with a wrong length,

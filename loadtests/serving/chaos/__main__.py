@@ -9,16 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from loadtests.scenarios import scenarios
+from loadtests.scenarios import scenario, scenarios
 from loadtests.serving.attendant import STORE, Attendant, attendant, prepared
 from loadtests.serving.calls import Caller
 from loadtests.serving.chaos import clock
 from loadtests.serving.chaos.drain import drained
-from loadtests.serving.chaos.faults import FAULTS
+from loadtests.serving.chaos.faults import FAULTS, VICTIM
+from loadtests.serving.chaos.reload import reloaded
 from loadtests.serving.chaos.watch import Watch, watching
 from loadtests.serving.goldens import recorded
 from loadtests.serving.verdict import Row, conclude
-from service.tasks import Task, tasks
+from service.tasks import Task, task, tasks
 
 
 async def under_watch(
@@ -38,6 +39,12 @@ async def under_load(
     return await drained(server, goldens, rate_per_s=rate_per_s, seed=seed)
 
 
+async def renewed(server: Attendant, *, rate_per_s: float, seed: int) -> list[Row]:
+    async with Caller(server.url, server.grpc) as caller:
+        goldens = await recorded(caller, [scenario(task(VICTIM))])
+        return await reloaded(server, caller, goldens, rate_per_s=rate_per_s, seed=seed)
+
+
 def clock_rows(served: list[Task], store: Path | None) -> list[Row]:
     """The jumps of the clock, on a server of their own."""
     preload = clock.library()
@@ -52,7 +59,7 @@ def clock_rows(served: list[Task], store: Path | None) -> list[Row]:
 
 def main(
     fault: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
-    rate_per_s: Annotated[float, typer.Option(min=0.1, help="Load of the drain.")] = 8.0,
+    rate_per_s: Annotated[float, typer.Option(min=0.1, help="Load of reload and drain.")] = 8.0,
     seed: Annotated[int, typer.Option()] = 0,
     only: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
     store: Annotated[Path, typer.Option(help="Model store to copy.")] = STORE,
@@ -60,7 +67,7 @@ def main(
     record: Annotated[Path | None, typer.Option(help="Keep the table in this file.")] = None,
 ) -> None:
     """Do every fault to a server of our own under load, and print what was seen."""
-    known = [*(each.__name__ for each in FAULTS), "clock", "drain"]
+    known = [*(each.__name__ for each in FAULTS), "clock", "reload", "drain"]
     chosen = fault or known
     if unknown := sorted(set(chosen) - set(known)):
         raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(known)}")
@@ -75,10 +82,13 @@ def main(
     if "clock" in chosen:
         with console.status("clock"):
             rows += clock_rows(served, copied)
+    if "reload" in chosen:
+        with console.status("reload"), attendant(copied) as server:
+            rows += asyncio.run(renewed(server, rate_per_s=rate_per_s, seed=seed))
     if "drain" in chosen:
         with console.status("drain"), attendant(copied) as server:
             rows += asyncio.run(under_load(server, served, rate_per_s=rate_per_s, seed=seed))
-    conclude("chaos", rows, {"seed": seed, "drain requests/s": rate_per_s}, record=record)
+    conclude("chaos", rows, {"seed": seed, "requests/s": rate_per_s}, record=record)
 
 
 if __name__ == "__main__":
