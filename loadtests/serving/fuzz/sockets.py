@@ -115,7 +115,7 @@ def spoken(
         return heard, "closed"
     except TimeoutError:
         return heard, "no end"
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):  # refused before it had said all
         return heard, "reset"
 
 
