@@ -166,7 +166,9 @@ class Continuous(Lane):
                 following, self._following = self._following, []
                 self._encoding = True
             if not entries and not following:
-                self._encoding = False
+                with self.queue.changed:  # the other thread may have slept through the last to go
+                    self._encoding = False
+                    self.queue.changed.notify_all()
                 return
             self._release([each.entry for each in following if each.entry.gone])
             following = [each for each in following if not each.entry.gone]

@@ -350,6 +350,29 @@ def test_an_engine_that_dies_is_started_again_and_no_item_is_lost(tmp_path: Path
     assert all(row["answer"] for row in found)
 
 
+def test_what_is_asked_while_an_engine_starts_again_waits_for_it() -> None:
+    asked = [{"image": CAT.read_bytes()}]
+
+    async def lose_and_ask() -> list[Answer]:
+        worker = ProcessWorker("image-classification", 1)
+        await worker.start("")
+        for process in engine_processes():
+            process.kill()
+        with pytest.raises(Lost):
+            await worker.answers(asked)
+        starting = asyncio.create_task(worker.start(""))
+        await asyncio.sleep(0.01)
+        assert not starting.done()
+        found = await worker.answers(asked)
+        await starting
+        await worker.close()
+        return found
+
+    setup.install_shipped(only="image-classification")
+    (answer,) = asyncio.run(lose_and_ask())
+    assert answer.error is None
+
+
 def test_an_engine_that_dies_again_and_again_ends_the_run() -> None:
     async def die() -> None:
         worker = ProcessWorker("image-classification", 1)

@@ -207,16 +207,16 @@ def test_steps_wait_for_an_encoder_that_takes_all_cores() -> None:
 
 def test_nobody_joins_whose_company_would_make_another_late() -> None:
     async def scenario(lane: Continuous, model: Counting) -> None:
-        model.row_s = 0.005
+        model.row_s = 0.02
         await lane.submit([item(20)])
         await lane.submit([item(20) for _ in range(ROWS)])
         known = len(model.steps)
-        hurried = asyncio.create_task(lane.submit([item(20)], deadline_s=monotonic() + 0.25))
-        while len(model.steps) < known + 2:
+        hurried = asyncio.create_task(lane.submit([item(20)], deadline_s=monotonic() + 1))
+        while len(model.steps) < known + 2 and not hurried.done():
             await asyncio.sleep(0.001)
         others = asked(lane, *[20] * (ROWS - 1))
         assert counted(await hurried) == [list(range(19, 0, -1))]
-        assert max(map(len, model.steps[known : known + 20])) == 1, "0.1 s alone, 0.4 in company"
+        assert max(map(len, model.steps[known : known + 20])) == 1, "0.4 s alone, 1.6 in company"
         assert len(await others) == ROWS - 1
         assert max(map(len, model.steps[known + 20 :])) == ROWS - 1
 
@@ -357,6 +357,25 @@ def test_when_a_deadline_passes_the_row_is_free(monkeypatch: pytest.MonkeyPatch)
         assert counted(await stays) == [[2, 1]]
         assert [len(tokens) for tokens in model.steps] == [2, 1, 1]
         late.cancel()
+
+    with_lane(scenario)
+
+
+def test_close_ends_where_the_last_to_wait_has_gone() -> None:
+    async def scenario(lane: Continuous, model: Counting) -> None:
+        await asyncio.sleep(0.02)  # both threads wait, the encoding one first
+        with lane.queue.changed:
+            lane.queue.changed.notify(1)
+        await asyncio.sleep(0.02)  # now the other is the first to wake
+        late = asyncio.create_task(lane.submit([item(3)], deadline_s=monotonic()))
+        await asyncio.sleep(0)
+        lane.queue.close()
+        late.cancel()
+        deadline_s = monotonic() + 5
+        while lane._thread.is_alive():
+            assert monotonic() < deadline_s, "it waits for what will not come"
+            await asyncio.sleep(0.001)
+        assert not model.encodes
 
     with_lane(scenario)
 

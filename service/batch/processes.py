@@ -91,6 +91,8 @@ class ProcessWorker:
         raise Unavailable(f"the process of an engine died {self._deaths} times")
 
     async def answers(self, asked: Sequence[Asked]) -> list[Answer]:
+        async with self._starting:  # after a loss, for another shard
+            pass
         found: list[Answer] = await self._asked("answers", asked)
         self._deaths = 0
         return found
@@ -107,11 +109,11 @@ class ProcessWorker:
 
     def _hear(self, loop: asyncio.AbstractEventLoop, pipe: Connection) -> None:
         """Hand on what the process says, in a thread, until it has no more to say."""
-        try:
-            while True:
-                loop.call_soon_threadsafe(self._told, *pipe.recv())
-        except (EOFError, OSError):
-            if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            try:
+                while True:
+                    loop.call_soon_threadsafe(self._told, *pipe.recv())
+            except (EOFError, OSError):
                 loop.call_soon_threadsafe(self._lost, pipe)
 
     def _told(self, number: int, found: Any) -> None:
