@@ -154,14 +154,17 @@ class Repository:
             if self.registry.current(default) is None:
                 telemetry.ready(Labels(task, default), False)
                 log.error("not served: %s: %s", default, REMEDY)
-        for name in self._first():
-            model = self.registry.current(name)
-            if model is None or model.loaded is not None:
-                continue
-            if self.memory.has_room(model):
-                await self._try(model)
-            else:
-                log.warning("%s is loaded when it is asked for: there is no room now", model.tag)
+        first = map(self.registry.current, self._first())
+        await asyncio.gather(
+            *(self._load_early(model) for model in first if model and model.loaded is None)
+        )
+
+    async def _load_early(self, model: Served) -> None:
+        # Nothing is awaited until its room is taken, so those before it are counted.
+        if self.memory.has_room(model):
+            await self._try(model)
+        else:
+            log.warning("%s is loaded when it is asked for: there is no room now", model.tag)
 
     async def _try(self, model: Served) -> None:
         try:
