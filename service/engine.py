@@ -20,6 +20,7 @@ from service.deadline import within
 from service.errors import Unavailable
 from service.listing import ListModelsResponse
 from service.loaded import Loaded
+from service.refusals import Refusals
 from service.repository import Repository
 from service.schema import Partial, RequestModel, ResponseModel, Timings
 from service.served import Served
@@ -39,6 +40,7 @@ class Engine:
         self.tasks: Mapping[str, Task] = {task.name: task for task in tasks}
         self.settings = settings
         self.models = Repository(self.tasks, settings)
+        self.refusals = Refusals()
         self.draining = False
         self._following: asyncio.Task[None] | None = None
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import exposition, openapi
 from service.engine import Engine
-from service.errors import Problem
+from service.errors import Overloaded, Problem
 from service.events import EventStream, wanted
 from service.gate import Gate
 from service.http_body import parse
@@ -49,6 +49,8 @@ class TaskDoor:
                     events = EventStream(send)
                 response = await self._answer(request, task, events)
         except Problem as problem:
+            if isinstance(problem, Overloaded):
+                await self._engine.refusals.turn()
             response = problem_response(problem, scope["path"])
         except Exception:  # telemetry has logged it; the client learns no more than that
             response = problem_response(Problem(SORRY), scope["path"])

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from service import headers, telemetry
 from service.access.keys import Keys
 from service.access.rpc import KeyInterceptor
-from service.errors import MalformedRequest, Problem, refusal
+from service.errors import MalformedRequest, Overloaded, Problem, refusal
 from service.gate import Gate
 from service.listing import ListModelsRequest, ListModelsResponse
 from service.live.rpc import opened
@@ -26,6 +26,7 @@ from service.loaded import Loaded
 from service.pb import attendant_pb2
 from service.pb.convert import to_event, to_message, to_values
 from service.pb.proto import LIST, LIVE, STREAM
+from service.refusals import Refusals
 from service.schema import Partial, RequestModel, ResponseModel, Timings
 from service.served import Served
 from service.settings import Settings
@@ -51,6 +52,9 @@ class Engine(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def refusals(self) -> Refusals: ...
 
     async def answer(
         self,
@@ -227,6 +231,8 @@ class RpcServer:
                     return to_message(response, reply).SerializeToString()
             except Problem as error:
                 problem = error
+                if isinstance(error, Overloaded):
+                    await self._engine.refusals.turn()
             except Exception:  # telemetry has logged it; the client learns no more than that
                 problem = Problem(Problem.title)
             return await refuse(context, problem)  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from service.errors import Problem
 from service.listing import ListModelsResponse
 from service.pb.compile import descriptor
 from service.pb.proto import PACKAGE, SERVICE, proto
+from service.refusals import Refusals
 from service.schema import Partial, RequestModel, ResponseModel
 from service.settings import Settings
 from service.tasks import Generation, Task
@@ -113,6 +114,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.tasks: Mapping[str, Task] = {task.name: task for task in TASKS}
+        self.refusals = Refusals()
         self.problem: Exception | None = None
         self.full: Exception | None = None
         """Foreseen of every request."""

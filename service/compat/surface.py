@@ -11,7 +11,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.engine import Engine
-from service.errors import NotAllowed, Problem
+from service.errors import NotAllowed, Overloaded, Problem
 from service.gate import Gate
 from service.http_call import SORRY, Call, problem_response
 from service.telemetry import Door, observed
@@ -41,8 +41,9 @@ class Entrance:
 class Endpoint:
     """An ASGI app of one path: a handler for each method, and a refusal for whatever they raise."""
 
-    def __init__(self, gate: Gate, handlers: Mapping[str, Handler], refuse: Refuse) -> None:
-        self._gate, self._handlers, self._refuse = gate, handlers, refuse
+    def __init__(self, entrance: Entrance, handlers: Mapping[str, Handler], refuse: Refuse) -> None:
+        self._gate, self._refusals = entrance.gate, entrance.engine.refusals
+        self._handlers, self._refuse = handlers, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._handlers.get(scope["method"])
@@ -51,6 +52,8 @@ class Endpoint:
                 raise NotAllowed(f"{scope['method']} is not for this path")
             response = await handler(Request(scope, receive))
         except Problem as problem:
+            if isinstance(problem, Overloaded):
+                await self._refusals.turn()
             response = self._refuse(problem, scope["path"])
         except Exception:
             log.exception("%s failed", type(self).__name__)
@@ -69,7 +72,7 @@ def route(
     refuse: Refuse = problem_response,
 ) -> Route:
     """A path template with a handler for each method."""
-    return Route(path, Endpoint(entrance.gate, handlers, refuse))
+    return Route(path, Endpoint(entrance, handlers, refuse))
 
 
 def _first(path: str) -> str:
